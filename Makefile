@@ -1,0 +1,85 @@
+# Two commands are enough: `make demo` and `make test`. Both make .venv themselves.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+OLD_POLARS := 1.20.0 1.41.2
+
+# Stamps: each is made again only when what it was made from has changed.
+DEMO := .venv/.demo
+DEV := .venv/.dev
+WHEEL := .venv/.wheel
+ENGINES := $(OLD_POLARS:%=.venv/engines/polars-%/.done)
+SOURCES := pyproject.toml README.md $(wildcard Cargo.*) $(shell find rust python -type f \
+	\( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name py.typed \) 2>/dev/null)
+
+.PHONY: help demo test build lint test-rust test-python bench fmt clean
+
+help: ## show this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 14
+
+demo: $(WHEEL) ## find neighbours of real text with Polars, and draw recall against speed
+	$(BIN)/python examples/quickstart/main.py
+
+test: lint test-rust test-python ## everything that must pass
+
+build: $(WHEEL) ## build the wheel into dist/ and install it into .venv
+
+lint: $(DEV) ## formats, lints, types, and what the crates link
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
+	$(BIN)/python tools/check_crates.py
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/basedpyright
+
+test-rust: ## the tests of the crates
+	cargo test --workspace
+
+test-python: $(DEV) $(WHEEL) $(ENGINES) ## the tests of the wheel, each Polars, each example, its size and import time
+	$(BIN)/python -m pytest
+	for version in $(OLD_POLARS); do \
+		PYTHONPATH=.venv/engines/polars-$$version POLARS_EXPECTED=$$version \
+			$(BIN)/python -m pytest tests/python/test_polars*.py; \
+	done
+	for example in examples/*/main.py; do echo "$$example"; $(BIN)/python -W error "$$example"; done
+	$(BIN)/python -m benches.search --smoke
+	$(BIN)/python tools/check_wheel.py
+
+bench: $(WHEEL) ## recall and queries per second beside exact search (and faiss, usearch where installed)
+	$(BIN)/python -m benches.search
+
+fmt: $(DEV) ## format everything
+	cargo fmt --all
+	$(BIN)/ruff check --fix --exit-zero --quiet
+	$(BIN)/ruff format
+
+clean: ## remove everything that was made
+	rm -rf .venv build dist target
+
+$(DEMO): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet pip==26.3
+	$(BIN)/python -m pip install --quiet --group demo
+	touch $@
+
+$(DEV): $(DEMO)
+	$(BIN)/python -m pip install --quiet --group dev
+	touch $@
+
+$(WHEEL): $(DEMO) $(SOURCES)
+	rm -f dist/ruvector_arrow-*.whl
+	$(BIN)/maturin build --release --out dist --interpreter $(BIN)/python
+	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps dist/ruvector_arrow-*.whl
+	touch $@
+
+.venv/engines/polars-%/.done: $(DEMO)
+	rm -rf $(@D)
+	$(BIN)/python -m pip install --quiet --target $(@D) polars==$*
+	touch $@

@@ -1,0 +1,169 @@
+//! Answers, as Arrow: the only door by which they leave.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    ArrayRef, Float32Array, Int32Array, Int64Array, LargeListArray, RecordBatch, StructArray, make_array,
+};
+use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
+
+use crate::{
+    error::Result,
+    ids::{IdType, Ids},
+    metric::Metric,
+    topk::Candidate,
+};
+
+/// The neighbours of a batch of queries.
+#[derive(Clone, Debug)]
+pub struct Hits {
+    ids: Ids,
+    distances: ScalarBuffer<f32>,
+    /// Where each query's hits start, and the number of hits at the end.
+    offsets: Vec<i64>,
+    nulls: Option<NullBuffer>,
+    exact: bool,
+}
+
+impl Hits {
+    /// Hits from one list of candidates per query, best first; `None` is a query row that held no vector.
+    pub fn new(id_type: IdType, metric: Metric, exact: bool, rows: &[Option<Vec<Candidate<'_>>>]) -> Self {
+        let mut offsets = vec![0];
+        offsets.extend(rows.iter().scan(0, |end, row| {
+            *end += row.as_ref().map_or(0, |hits| hits.len() as i64);
+            Some(*end)
+        }));
+        let all = || rows.iter().flatten().flatten();
+        let valid: Vec<bool> = rows.iter().map(Option::is_some).collect();
+        let nulls = NullBuffer::from(valid);
+        Self {
+            ids: Ids::collect(id_type, all().map(|hit| hit.id)),
+            distances: all().map(|hit| metric.finish(hit.value)).collect(),
+            offsets,
+            nulls: (nulls.null_count() > 0).then_some(nulls),
+            exact,
+        }
+    }
+
+    /// The number of queries, null ones included.
+    pub fn num_queries(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// The number of hits of all queries together.
+    pub fn len(&self) -> usize {
+        self.distances.len()
+    }
+
+    /// Whether nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the distances are the metric's own values and not estimates.
+    pub fn is_exact(&self) -> bool {
+        self.exact
+    }
+
+    /// The ids of all hits, query after query, best first.
+    pub fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// The distances of all hits, in the order of [`Hits::ids`].
+    pub fn distances(&self) -> &ScalarBuffer<f32> {
+        &self.distances
+    }
+
+    /// The hits of one query, as a range into [`Hits::ids`] and [`Hits::distances`].
+    pub fn of_query(&self, query: usize) -> std::ops::Range<usize> {
+        self.offsets[query] as usize..self.offsets[query + 1] as usize
+    }
+
+    /// The columns of the long form: `query_row`, `rank` (0 is the nearest), `id`, `distance`.
+    pub fn schema(id_type: IdType) -> SchemaRef {
+        Arc::new(Schema::new(vec![
+            Field::new("query_row", DataType::Int64, false),
+            Field::new("rank", DataType::Int32, false),
+            Field::new("id", id_type.data_type(), false),
+            Field::new("distance", DataType::Float32, false),
+        ]))
+    }
+
+    /// The long form: one row per hit.
+    ///
+    /// # Errors
+    /// None in practice; Arrow's own check of the columns is passed on.
+    pub fn to_batch(&self) -> Result<RecordBatch> {
+        let spans = || (0..self.num_queries()).map(|query| (query, self.of_query(query)));
+        let query_rows = spans().flat_map(|(query, span)| span.map(move |_| query as i64));
+        let ranks = spans().flat_map(|(_, span)| 0..span.len() as i32);
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from_iter_values(query_rows)),
+            Arc::new(Int32Array::from_iter_values(ranks)),
+            self.id_array(),
+            Arc::new(Float32Array::new(self.distances.clone(), None)),
+        ];
+        Ok(RecordBatch::try_new(Self::schema(self.ids.id_type()), columns)?)
+    }
+
+    /// The type of the nested form: `LargeList<Struct{id, distance}>`.
+    pub fn nested_type(id_type: IdType) -> DataType {
+        DataType::LargeList(Arc::new(Field::new("item", DataType::Struct(hit_fields(id_type)), true)))
+    }
+
+    /// The nested form: one list per query, null where the query row was null.
+    ///
+    /// # Errors
+    /// None in practice; Arrow's own check of the columns is passed on.
+    pub fn to_nested(&self) -> Result<LargeListArray> {
+        let fields = hit_fields(self.ids.id_type());
+        let distances = Arc::new(Float32Array::new(self.distances.clone(), None));
+        let hits = StructArray::try_new(fields.clone(), vec![self.id_array(), distances], None)?;
+        let item = Arc::new(Field::new("item", DataType::Struct(fields), true));
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets.clone()));
+        Ok(LargeListArray::try_new(item, offsets, Arc::new(hits), self.nulls.clone())?)
+    }
+
+    fn id_array(&self) -> ArrayRef {
+        make_array(self.ids.as_array().to_data())
+    }
+}
+
+fn hit_fields(id_type: IdType) -> Fields {
+    Fields::from(vec![
+        Field::new("id", id_type.data_type(), true),
+        Field::new("distance", DataType::Float32, true),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::Array;
+
+    use super::*;
+    use crate::ids::Id;
+
+    fn sample() -> Hits {
+        let hit = |value, id| Candidate { value, id: Id::Int64(id) };
+        let rows = [Some(vec![hit(1.0, 7), hit(4.0, 1 << 40)]), None, Some(vec![])];
+        Hits::new(IdType::Int64, Metric::L2, true, &rows)
+    }
+
+    #[test]
+    fn long_form_has_one_row_per_hit() {
+        let batch = sample().to_batch().unwrap();
+        assert_eq!(batch.num_rows(), 2);
+        assert_eq!(batch.column(2).as_ref(), &Int64Array::from(vec![7, 1 << 40]) as &dyn Array);
+        assert_eq!(batch.column(3).as_ref(), &Float32Array::from(vec![1.0, 2.0]) as &dyn Array);
+    }
+
+    #[test]
+    fn nested_form_keeps_null_queries_apart_from_empty_ones() {
+        let nested = sample().to_nested().unwrap();
+        assert_eq!((nested.len(), nested.null_count()), (3, 1));
+        assert!(nested.is_null(1));
+        assert_eq!(nested.value_length(2), 0);
+    }
+}

@@ -1,0 +1,97 @@
+//! Building: check, train, encode, calibrate.
+
+use super::{Calibration, Index};
+use crate::{
+    error::{Error, Result},
+    ids::Ids,
+    ivf::{
+        encode::encode_segment,
+        router::{RouterParams, train_router},
+    },
+    kernel::Kernels,
+    metric::Metric,
+    monitor::{Monitor, Phase},
+    pool::Pool,
+    vectors::Vectors,
+};
+
+/// Rows whose values are checked by one task.
+const ROWS_PER_CHECK: usize = 8 * 1024;
+
+/// How an index is built.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BuildParams {
+    /// The distance to search by.
+    pub metric: Metric,
+    /// The number of lists; `None` takes [`default_nlist`].
+    pub nlist: Option<usize>,
+    /// Fixes everything that is drawn by lot: same data and seed, same codes.
+    pub seed: u64,
+}
+
+/// The number of lists for a number of rows: the square root, so that ranking the lists and scanning one of them cost
+/// about the same, but never fewer than 64 rows per list.
+pub fn default_nlist(rows: usize) -> usize {
+    ((rows as f64).sqrt() as usize).min(rows / 64).max(1)
+}
+
+impl Index {
+    /// Builds an index that borrows `vectors` for exact distances. Null rows are left out; the others keep their row
+    /// numbers. Deterministic: neither the number of threads nor the SIMD level changes a bit of it.
+    ///
+    /// # Errors
+    /// [`Error::EmptyIndex`] when no row holds a vector, [`Error::InvalidVector`] for NaN or infinity,
+    /// [`Error::InvalidParameter`] for impossible parameters, [`Error::Interrupted`] when the monitor says so.
+    pub fn build(
+        vectors: Vectors,
+        ids: Option<&Ids>,
+        params: &BuildParams,
+        pool: &Pool,
+        monitor: &dyn Monitor,
+    ) -> Result<Self> {
+        let kernels = Kernels::detect()?;
+        let rows = vectors.len() - vectors.null_count();
+        if rows == 0 {
+            return Err(Error::EmptyIndex(format!("{} has no vector that is not null", vectors.column())));
+        }
+        check_ids(ids, &vectors)?;
+        check_values(&vectors, pool, monitor)?;
+        let nlist = params.nlist.unwrap_or_else(|| default_nlist(rows));
+        let router = RouterParams { metric: params.metric, nlist, seed: params.seed };
+        let router = train_router(&vectors, router, kernels, pool, monitor)?;
+        let segment = encode_segment(&vectors, ids, 0, &router, pool, monitor)?;
+        let mut index = Self::merge(router, vec![segment])?;
+        index.null_count = vectors.null_count();
+        index.calibration = Calibration::measure(&index, &vectors, pool, monitor)?;
+        index.borrowed = Some(vectors);
+        Ok(index)
+    }
+}
+
+fn check_ids(ids: Option<&Ids>, vectors: &Vectors) -> Result<()> {
+    match ids {
+        Some(ids) if ids.len() != vectors.len() => Err(Error::invalid_parameter(
+            "ids",
+            format!("one id per vector ({})", vectors.len()),
+            format!("{} ids", ids.len()),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses the first row that holds NaN or infinity.
+///
+/// # Errors
+/// [`Error::InvalidVector`] naming it, [`Error::Interrupted`] when the monitor says so.
+pub(crate) fn check_values(vectors: &Vectors, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
+    let tasks = vectors.len().div_ceil(ROWS_PER_CHECK);
+    pool.map(tasks, |task| {
+        if monitor.interrupted() {
+            return Err(Error::Interrupted("build"));
+        }
+        vectors.check_finite(task * ROWS_PER_CHECK..((task + 1) * ROWS_PER_CHECK).min(vectors.len()))?;
+        monitor.advance(Phase::Check, 1, tasks);
+        Ok(())
+    })?;
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! The inverted file: rows are grouped around `nlist` centroids, a query looks into the nearest few groups.
+//!
+//! Everything happens in the rotated space, where distances are the same as outside: a vector is rotated once and
+//! then serves for routing and for coding.
+
+pub mod encode;
+mod kmeans;
+pub mod router;

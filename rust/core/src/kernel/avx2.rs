@@ -1,0 +1,223 @@
+//! The kernels on AVX2 and FMA.
+//!
+//! Memory is reached through the loads and stores at the end, which take arrays of the right size: the kernels
+//! themselves are safe Rust, and only calling them asks for a CPU that has the level.
+
+mod scan;
+mod tile;
+
+#[allow(clippy::wildcard_imports, reason = "intrinsics are a language of their own")]
+use std::arch::x86_64::*;
+
+use super::{Level, Table, scalar};
+
+pub(super) static TABLE: Table = Table {
+    level: Level::Avx2,
+    dot,
+    l2sq,
+    dots_tile: tile::dots_tile,
+    multiply,
+    butterfly,
+    hadamard,
+    subset_sums: scan::subset_sums,
+    scan_block: scan::scan_block,
+    bounds: scan::bounds,
+};
+
+/// The 32 lanes of a sum: lanes `8 p .. 8 p + 8` in register `p`.
+type Lanes = [__m256; 4];
+
+#[target_feature(enable = "avx2,fma")]
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let len = a.len().min(b.len());
+    let (a, a_rest) = a[..len].as_chunks::<32>();
+    let (b, b_rest) = b[..len].as_chunks::<32>();
+    let mut lanes = [_mm256_setzero_ps(); 4];
+    for (a, b) in a.iter().zip(b) {
+        for (p, lanes) in lanes.iter_mut().enumerate() {
+            *lanes = _mm256_fmadd_ps(load_part(a, p), load_part(b, p), *lanes);
+        }
+    }
+    if !a_rest.is_empty() {
+        for (p, lanes) in lanes.iter_mut().enumerate() {
+            *lanes = _mm256_fmadd_ps(load_rest(a_rest, p), load_rest(b_rest, p), *lanes);
+        }
+    }
+    fold(lanes)
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn l2sq(a: &[f32], b: &[f32]) -> f32 {
+    let len = a.len().min(b.len());
+    let (a, a_rest) = a[..len].as_chunks::<32>();
+    let (b, b_rest) = b[..len].as_chunks::<32>();
+    let mut lanes = [_mm256_setzero_ps(); 4];
+    for (a, b) in a.iter().zip(b) {
+        for (p, lanes) in lanes.iter_mut().enumerate() {
+            let apart = _mm256_sub_ps(load_part(a, p), load_part(b, p));
+            *lanes = _mm256_fmadd_ps(apart, apart, *lanes);
+        }
+    }
+    if !a_rest.is_empty() {
+        for (p, lanes) in lanes.iter_mut().enumerate() {
+            let apart = _mm256_sub_ps(load_rest(a_rest, p), load_rest(b_rest, p));
+            *lanes = _mm256_fmadd_ps(apart, apart, *lanes);
+        }
+    }
+    fold(lanes)
+}
+
+/// Lanes folded in halves: 32 to 8 between registers, 8 to 1 inside one.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn fold(lanes: Lanes) -> f32 {
+    let eight = fold_to_8(lanes);
+    let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn fold_to_8([a, b, c, d]: Lanes) -> __m256 {
+    _mm256_add_ps(_mm256_add_ps(a, c), _mm256_add_ps(b, d))
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn multiply(values: &mut [f32], factors: &[f32]) {
+    scalar::multiply(values, factors);
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn butterfly(left: &mut [f32], right: &mut [f32]) {
+    scalar::butterfly(left, right);
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn hadamard(values: &mut [f32]) {
+    let (eights, rest) = values.as_chunks_mut::<8>();
+    if !rest.is_empty() {
+        return scalar::hadamard(values);
+    }
+    for eight in &mut *eights {
+        *eight = store(hadamard_8(load(eight)));
+    }
+    let mut half = 1;
+    while 4 * half <= eights.len() {
+        for span in eights.chunks_exact_mut(4 * half) {
+            hadamard_radix_4(span, half);
+        }
+        half *= 4;
+    }
+    if 2 * half <= eights.len() {
+        let (left, right) = eights.split_at_mut(half);
+        scalar::butterfly(left.as_flattened_mut(), right.as_flattened_mut());
+    }
+}
+
+/// Butterflies at distance 1, 2 and 4 in one register: each number meets its partner, with the sign of the half of the
+/// pair it is in.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn hadamard_8(x: __m256) -> __m256 {
+    let minus_odd = _mm256_setr_ps(0.0, -0.0, 0.0, -0.0, 0.0, -0.0, 0.0, -0.0);
+    let minus_pairs = _mm256_setr_ps(0.0, 0.0, -0.0, -0.0, 0.0, 0.0, -0.0, -0.0);
+    let minus_high = _mm256_setr_ps(0.0, 0.0, 0.0, 0.0, -0.0, -0.0, -0.0, -0.0);
+    let x = _mm256_add_ps(_mm256_permute_ps::<0b10_11_00_01>(x), _mm256_xor_ps(x, minus_odd));
+    let x = _mm256_add_ps(_mm256_permute_ps::<0b01_00_11_10>(x), _mm256_xor_ps(x, minus_pairs));
+    _mm256_add_ps(_mm256_permute2f128_ps::<1>(x, x), _mm256_xor_ps(x, minus_high))
+}
+
+/// Butterflies at distance `half` and `2 half` in one walk over memory.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn hadamard_radix_4(span: &mut [[f32; 8]], half: usize) {
+    let (ab, cd) = span.split_at_mut(2 * half);
+    let (a, b) = ab.split_at_mut(half);
+    let (c, d) = cd.split_at_mut(half);
+    for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
+        let (va, vb, vc, vd) = (load(a), load(b), load(c), load(d));
+        let (ab, a_b) = (_mm256_add_ps(va, vb), _mm256_sub_ps(va, vb));
+        let (cd, c_d) = (_mm256_add_ps(vc, vd), _mm256_sub_ps(vc, vd));
+        *a = store(_mm256_add_ps(ab, cd));
+        *b = store(_mm256_add_ps(a_b, c_d));
+        *c = store(_mm256_sub_ps(ab, cd));
+        *d = store(_mm256_sub_ps(a_b, c_d));
+    }
+}
+
+/// Elements `8 p .. 8 p + 8` of a block.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn part<T>(block: &[T; 32], p: usize) -> &[T; 8] {
+    &block.as_chunks::<8>().0[p]
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn load_part(block: &[f32; 32], p: usize) -> __m256 {
+    load(part(block, p))
+}
+
+/// Elements `8 p .. 8 p + 8` of a block that is not full, zeros where it ends.
+///
+/// Nothing is loaded of nothing: a masked load from an address that is not mapped takes hundreds of cycles, even where
+/// the mask is empty.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+#[expect(clippy::cast_possible_wrap, reason = "at most 8")]
+fn load_rest(rest: &[f32], p: usize) -> __m256 {
+    let Some(rest @ [_, ..]) = rest.get(8 * p..) else { return _mm256_setzero_ps() };
+    let present = _mm256_set1_epi32(rest.len().min(8) as i32);
+    let mask = _mm256_cmpgt_epi32(present, _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    // SAFETY: the mask lets only the first `rest.len()` elements be read; the others are not touched.
+    unsafe { _mm256_maskload_ps(rest.as_ptr(), mask) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn load(values: &[f32; 8]) -> __m256 {
+    // SAFETY: the array has the 32 bytes that are read, and the load asks for no alignment.
+    unsafe { _mm256_loadu_ps(values.as_ptr()) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn store(value: __m256) -> [f32; 8] {
+    let mut values = [0.0; 8];
+    // SAFETY: the array has the 32 bytes that are written, and the store asks for no alignment.
+    unsafe { _mm256_storeu_ps(values.as_mut_ptr(), value) };
+    values
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn load_bytes(bytes: &[u8; 32]) -> __m256i {
+    // SAFETY: the array has the 32 bytes that are read, and the load asks for no alignment.
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn load_u32(values: &[u32; 8]) -> __m256i {
+    // SAFETY: the array has the 32 bytes that are read, and the load asks for no alignment.
+    unsafe { _mm256_loadu_si256(values.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn store_u32(value: __m256i) -> [u32; 8] {
+    let mut values = [0; 8];
+    // SAFETY: the array has the 32 bytes that are written, and the store asks for no alignment.
+    unsafe { _mm256_storeu_si256(values.as_mut_ptr().cast(), value) };
+    values
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn store_bytes(value: __m256i) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    // SAFETY: the array has the 32 bytes that are written, and the store asks for no alignment.
+    unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), value) };
+    bytes
+}

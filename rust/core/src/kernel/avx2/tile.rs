@@ -1,0 +1,137 @@
+//! Many inner products at once, for exact batches and for the training of centroids.
+
+#[allow(clippy::wildcard_imports, reason = "intrinsics are a language of their own")]
+use std::arch::x86_64::*;
+
+use super::{fold, load_part, load_rest};
+
+/// How many queries and rows one call of [`micro`] takes: 12 sums in registers, fed by 7 loads a step, so that the
+/// multipliers are the limit and not the loads.
+const QUERIES: usize = 4;
+const ROWS: usize = 3;
+
+/// Rows that stay in the first cache (half of 32 KiB) while queries pass; queries that stay in the second.
+const ROW_FLOATS: usize = 4 * 1024;
+const QUERY_FLOATS: usize = 64 * 1024;
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn dots_tile(queries: &[f32], rows: &[f32], dim: usize, out: &mut [f32]) {
+    let nrows = rows.len() / dim;
+    let block = (QUERY_FLOATS / dim).max(1).next_multiple_of(QUERIES);
+    let tile = (ROW_FLOATS / dim).max(1).next_multiple_of(ROWS);
+    for (queries, out) in queries.chunks(block * dim).zip(out.chunks_mut(block * nrows)) {
+        for (index, rows) in rows.chunks(tile * dim).enumerate() {
+            let first = index * tile;
+            for (queries, out) in queries.chunks(QUERIES * dim).zip(out.chunks_mut(QUERIES * nrows)) {
+                dots_strip(queries, rows, dim, nrows, &mut out[first..]);
+            }
+        }
+    }
+}
+
+/// Up to four queries against a tile of rows; `out` begins at the tile's first row and goes on every `stride`.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn dots_strip(queries: &[f32], rows: &[f32], dim: usize, stride: usize, out: &mut [f32]) {
+    let triples = rows.chunks_exact(ROWS * dim);
+    let rest = triples.remainder();
+    let rest_start = (rows.len() - rest.len()) / dim;
+    if queries.len() == QUERIES * dim {
+        for (index, rows) in triples.enumerate() {
+            micro::<QUERIES, ROWS>(queries, rows, dim, stride, &mut out[index * ROWS..]);
+        }
+        for (index, row) in rest.chunks_exact(dim).enumerate() {
+            micro::<QUERIES, 1>(queries, row, dim, stride, &mut out[rest_start + index..]);
+        }
+        return;
+    }
+    for (query, out) in queries.chunks_exact(dim).zip(out.chunks_mut(stride)) {
+        for (index, rows) in triples.clone().enumerate() {
+            micro::<1, ROWS>(query, rows, dim, stride, &mut out[index * ROWS..]);
+        }
+        for (index, row) in rest.chunks_exact(dim).enumerate() {
+            micro::<1, 1>(query, row, dim, stride, &mut out[rest_start + index..]);
+        }
+    }
+}
+
+/// `Q` queries times `R` rows.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn micro<const Q: usize, const R: usize>(
+    queries: &[f32],
+    rows: &[f32],
+    dim: usize,
+    stride: usize,
+    out: &mut [f32],
+) {
+    let (queries, rows) = (split::<Q>(queries, dim), split::<R>(rows, dim));
+    let lanes = [
+        pass(&queries, &rows, dim, 0),
+        pass(&queries, &rows, dim, 1),
+        pass(&queries, &rows, dim, 2),
+        pass(&queries, &rows, dim, 3),
+    ];
+    for q in 0..Q {
+        for r in 0..R {
+            out[q * stride + r] = fold([lanes[0][q][r], lanes[1][q][r], lanes[2][q][r], lanes[3][q][r]]);
+        }
+    }
+}
+
+/// A row as its full blocks and what is left.
+type Row<'a> = (&'a [[f32; 32]], &'a [f32]);
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn split<const N: usize>(rows: &[f32], dim: usize) -> [Row<'_>; N] {
+    let mut split: [Row<'_>; N] = [(&[], &[]); N];
+    for (index, split) in split.iter_mut().enumerate() {
+        let (blocks, rest) = rows[index * dim..][..dim].as_chunks::<32>();
+        *split = (&blocks[..dim / 32], rest);
+    }
+    split
+}
+
+/// Register `p` of the [`Lanes`](super::Lanes) of all pairs. Each of the four passes walks every fourth group of 8
+/// numbers, so that one register per pair is enough and all pairs are summed at once, from the first cache.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn pass<const Q: usize, const R: usize>(
+    queries: &[Row<'_>; Q],
+    rows: &[Row<'_>; R],
+    dim: usize,
+    p: usize,
+) -> [[__m256; R]; Q] {
+    let mut sums = [[_mm256_setzero_ps(); R]; Q];
+    for block in 0..dim / 32 {
+        let mut row_parts = [_mm256_setzero_ps(); R];
+        for (part, row) in row_parts.iter_mut().zip(rows) {
+            // SAFETY: `split` cut the blocks to `dim / 32`, and `block` is below that. Checked, it is half as fast.
+            *part = load_part(unsafe { row.0.get_unchecked(block) }, p);
+        }
+        for (sums, query) in sums.iter_mut().zip(queries) {
+            // SAFETY: as above.
+            let query_part = load_part(unsafe { query.0.get_unchecked(block) }, p);
+            add_products(query_part, &row_parts, sums);
+        }
+    }
+    if !dim.is_multiple_of(32) {
+        let mut row_parts = [_mm256_setzero_ps(); R];
+        for (part, row) in row_parts.iter_mut().zip(rows) {
+            *part = load_rest(row.1, p);
+        }
+        for (sums, query) in sums.iter_mut().zip(queries) {
+            add_products(load_rest(query.1, p), &row_parts, sums);
+        }
+    }
+    sums
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn add_products<const R: usize>(query_part: __m256, row_parts: &[__m256; R], sums: &mut [__m256; R]) {
+    for (sum, &row_part) in sums.iter_mut().zip(row_parts) {
+        *sum = _mm256_fmadd_ps(query_part, row_part, *sum);
+    }
+}

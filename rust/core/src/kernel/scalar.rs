@@ -1,0 +1,153 @@
+//! The kernels in plain Rust: what the others must equal, bit for bit.
+
+use super::{Level, Table};
+use crate::rabitq::{BLOCK, BlockBounds, BlockFactors, QueryTerms};
+
+pub(super) static TABLE: Table = Table {
+    level: Level::Scalar,
+    dot,
+    l2sq,
+    dots_tile,
+    multiply,
+    butterfly,
+    hadamard,
+    subset_sums,
+    scan_block,
+    bounds,
+};
+
+const LANES: usize = 32;
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    sum_lanes(a, b, f32::mul_add)
+}
+
+fn l2sq(a: &[f32], b: &[f32]) -> f32 {
+    sum_lanes(a, b, |x, y, lane| (x - y).mul_add(x - y, lane))
+}
+
+fn sum_lanes(a: &[f32], b: &[f32], step: impl Fn(f32, f32, f32) -> f32) -> f32 {
+    let len = a.len().min(b.len());
+    let (a_blocks, a_rest) = a[..len].as_chunks::<LANES>();
+    let (b_blocks, b_rest) = b[..len].as_chunks::<LANES>();
+    let mut lanes = [0.0; LANES];
+    let mut add = |a: &[f32; LANES], b: &[f32; LANES]| {
+        for (lane, (&x, &y)) in lanes.iter_mut().zip(a.iter().zip(b)) {
+            *lane = step(x, y, *lane);
+        }
+    };
+    for (a, b) in a_blocks.iter().zip(b_blocks) {
+        add(a, b);
+    }
+    if !a_rest.is_empty() {
+        add(&zero_filled(a_rest), &zero_filled(b_rest));
+    }
+    fold(lanes)
+}
+
+fn zero_filled(rest: &[f32]) -> [f32; LANES] {
+    let mut block = [0.0; LANES];
+    for (slot, &value) in block.iter_mut().zip(rest) {
+        *slot = value;
+    }
+    block
+}
+
+fn fold(mut lanes: [f32; LANES]) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        let (low, high) = lanes.split_at_mut(half);
+        for (low, &high) in low.iter_mut().zip(&*high) {
+            *low += high;
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+fn dots_tile(queries: &[f32], rows: &[f32], dim: usize, out: &mut [f32]) {
+    let nrows = rows.len() / dim;
+    for (query, out) in queries.chunks_exact(dim).zip(out.chunks_exact_mut(nrows)) {
+        for (row, out) in rows.chunks_exact(dim).zip(out) {
+            *out = dot(query, row);
+        }
+    }
+}
+
+#[expect(clippy::inline_always, reason = "the wider levels compile this body again, with their registers")]
+#[inline(always)]
+pub(super) fn multiply(values: &mut [f32], factors: &[f32]) {
+    for (value, &factor) in values.iter_mut().zip(factors) {
+        *value *= factor;
+    }
+}
+
+#[expect(clippy::inline_always, reason = "the wider levels compile this body again, with their registers")]
+#[inline(always)]
+pub(super) fn butterfly(left: &mut [f32], right: &mut [f32]) {
+    for (left, right) in left.iter_mut().zip(right) {
+        (*left, *right) = (*left + *right, *left - *right);
+    }
+}
+
+pub(super) fn hadamard(values: &mut [f32]) {
+    let mut half = 1;
+    while 2 * half <= values.len() {
+        for pair in values.chunks_exact_mut(2 * half) {
+            let (left, right) = pair.split_at_mut(half);
+            butterfly(left, right);
+        }
+        half *= 2;
+    }
+}
+
+#[expect(clippy::inline_always, reason = "the wider levels compile this body again, with their registers")]
+#[inline(always)]
+pub(super) fn subset_sums(rotated: &[f32], per_step: f32, lut: &mut [u8]) {
+    for (group, entries) in rotated.as_chunks::<4>().0.iter().zip(lut.as_chunks_mut::<16>().0) {
+        let [a, b, c, d] = group.map(|value| value * per_step);
+        // The smallest sum is that of the negative numbers; every other adds to it, one bit after the other.
+        let lowest = ((-a).max(0.0) + (-b).max(0.0)) + ((-c).max(0.0) + (-d).max(0.0));
+        let one = [lowest, lowest + a];
+        let two = [one[0], one[1], one[0] + b, one[1] + b];
+        for (pattern, entry) in entries.iter_mut().enumerate() {
+            let sum = two[pattern & 3];
+            let sum = if pattern & 4 == 0 { sum } else { sum + c };
+            let sum = if pattern & 8 == 0 { sum } else { sum + d };
+            *entry = round_to_6_bits(sum);
+        }
+    }
+}
+
+/// The nearest integer of a number in `-0.5..=63.5`: adding 1.5 * 2^23 leaves it in the low bits of the float.
+#[expect(clippy::inline_always, reason = "the wider levels compile this body again, with their registers")]
+#[inline(always)]
+fn round_to_6_bits(value: f32) -> u8 {
+    ((value + 12_582_912.0).to_bits() as u8).min(63)
+}
+
+fn scan_block(bin_code: &[u8], lut: &[u8], sums: &mut [u32; BLOCK]) {
+    sums.fill(0);
+    let (low_sums, high_sums) = sums.split_at_mut(BLOCK / 2);
+    for (codes, entries) in bin_code.as_chunks::<16>().0.iter().zip(lut.as_chunks::<16>().0) {
+        for (&code, (low, high)) in codes.iter().zip(low_sums.iter_mut().zip(high_sums.iter_mut())) {
+            *low += u32::from(entries[usize::from(code & 15)]);
+            *high += u32::from(entries[usize::from(code >> 4)]);
+        }
+    }
+}
+
+fn bounds(sums: &[u32; BLOCK], factors: &BlockFactors<'_>, query: &QueryTerms, out: &mut BlockBounds) -> u32 {
+    let mut mask = 0;
+    for (lane, &sum) in sums.iter().enumerate() {
+        let inner = query.delta * sum as f32 + query.shift;
+        let rescale = factors.f_rescale[lane];
+        let estimate = (factors.f_add[lane] + query.g_add) + rescale * inner;
+        let lower = estimate - (factors.f_error[lane] * query.g_error + rescale.abs() * query.slack);
+        out.estimate[lane] = estimate;
+        out.lower[lane] = lower;
+        let dropped = lower > query.limit;
+        mask |= u32::from(!dropped) << lane;
+    }
+    mask
+}

@@ -1,0 +1,137 @@
+//! A sealed run of coded rows: the table whose row is one block of 32 codes.
+//!
+//! Blocks are sorted by list, rows within a list by row number. Everything is an Arrow buffer, so a segment that was
+//! just built and one that lies in a mapped file are the same thing.
+
+use arrow_buffer::{Buffer, ScalarBuffer};
+use half::{f16, slice::HalfFloatSliceExt};
+
+use crate::{
+    ids::{Id, Ids},
+    rabitq::{BLOCK, BlockFactors},
+    vectors::Element,
+};
+
+/// Blocks of codes, one Arrow record batch of an index file.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    /// The list each block belongs to, ascending.
+    pub list_id: ScalarBuffer<u32>,
+    /// The row number that each block's `rows` count from.
+    pub first_row: ScalarBuffer<u64>,
+    /// How many of each block's 32 slots are taken.
+    pub count: ScalarBuffer<u8>,
+    /// Row numbers, 32 per block, relative to `first_row`; 0 in slots not taken.
+    pub rows: ScalarBuffer<u32>,
+    /// The user's ids, 32 per block, if there are any besides row numbers; 0 or "" in slots not taken.
+    pub ids: Option<Ids>,
+    /// 1-bit codes, [`crate::rabitq::layout`], `4 * padded_dim` bytes per block.
+    pub bin_code: Buffer,
+    /// The estimator's constant part, 32 per block.
+    pub f_add: ScalarBuffer<f32>,
+    /// The estimator's factor of the look-up sum, 32 per block.
+    pub f_rescale: ScalarBuffer<f32>,
+    /// The error bound per unit of epsilon and of the query's distance to the centroid, 32 per block.
+    pub f_error: ScalarBuffer<f32>,
+    /// The vectors themselves, `32 * dim` elements per block, if they are kept here.
+    pub vectors: Option<StoredVectors>,
+}
+
+/// Vectors kept in an index, in the order of its slots.
+#[derive(Clone, Debug)]
+pub enum StoredVectors {
+    /// As `f32`.
+    F32(ScalarBuffer<f32>),
+    /// As `f16`.
+    F16(ScalarBuffer<f16>),
+}
+
+impl StoredVectors {
+    /// How the elements are stored.
+    pub fn element(&self) -> Element {
+        match self {
+            Self::F32(_) => Element::F32,
+            Self::F16(_) => Element::F16,
+        }
+    }
+
+    /// The vector in `slot`, widened into `scratch` if it is not `f32`.
+    pub fn row<'a>(&'a self, slot: usize, dim: usize, scratch: &'a mut [f32]) -> &'a [f32] {
+        let span = slot * dim..(slot + 1) * dim;
+        match self {
+            Self::F32(values) => &values[span],
+            Self::F16(values) => {
+                values[span].convert_to_f32_slice(&mut scratch[..dim]);
+                &scratch[..dim]
+            }
+        }
+    }
+}
+
+impl Segment {
+    /// The number of blocks.
+    pub fn blocks(&self) -> usize {
+        self.list_id.len()
+    }
+
+    /// The number of coded rows.
+    pub fn len(&self) -> usize {
+        self.count.iter().map(|&count| usize::from(count)).sum()
+    }
+
+    /// Whether there are no coded rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The codes of one block.
+    pub fn code(&self, block: usize) -> &[u8] {
+        let bytes = self.bin_code.len() / self.blocks();
+        &self.bin_code[block * bytes..(block + 1) * bytes]
+    }
+
+    /// The factors of one block; `None` only beyond the last block.
+    pub fn factors(&self, block: usize) -> Option<BlockFactors<'_>> {
+        Some(BlockFactors {
+            f_add: self.f_add.as_chunks::<BLOCK>().0.get(block)?,
+            f_rescale: self.f_rescale.as_chunks::<BLOCK>().0.get(block)?,
+            f_error: self.f_error.as_chunks::<BLOCK>().0.get(block)?,
+        })
+    }
+
+    /// The row number of the row in `slot` (block times 32 plus lane).
+    pub fn row(&self, slot: usize) -> u64 {
+        self.first_row[slot / BLOCK] + u64::from(self.rows[slot])
+    }
+
+    /// The id of the row in `slot`: the user's, or the row number.
+    pub fn id(&self, slot: usize) -> Id<'_> {
+        self.ids.as_ref().map_or_else(|| Id::Int64(self.row(slot) as i64), |ids| ids.get(slot))
+    }
+
+    /// The slots that are taken, block after block.
+    pub fn slots(&self) -> impl Iterator<Item = usize> + '_ {
+        self.count
+            .iter()
+            .enumerate()
+            .flat_map(|(block, &count)| block * BLOCK..block * BLOCK + usize::from(count))
+    }
+
+    /// Bytes of all buffers: codes, factors, rows, ids, and vectors if they are kept here.
+    pub fn bytes(&self) -> usize {
+        let numbers = self.list_id.inner().len()
+            + self.first_row.inner().len()
+            + self.count.inner().len()
+            + self.rows.inner().len()
+            + self.f_add.inner().len()
+            + self.f_rescale.inner().len()
+            + self.f_error.inner().len();
+        let vectors = match &self.vectors {
+            Some(StoredVectors::F32(values)) => values.inner().len(),
+            Some(StoredVectors::F16(values)) => values.inner().len(),
+            None => 0,
+        };
+        let ids = self.ids.as_ref().map_or(0, |ids| ids.as_array().get_buffer_memory_size());
+        numbers + self.bin_code.len() + vectors + ids
+    }
+}

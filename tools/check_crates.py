@@ -1,0 +1,95 @@
+"""Check what the crates link: only allowed licences and sources, and no engine below the core.
+
+The rules are those of deny.toml. Nothing is downloaded that a build would not download.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+CORE = "ruvector-core"
+NOT_BELOW_CORE = re.compile(r"pyo3|polars|datafusion|duckdb|tonic|tokio")
+
+
+def cargo(*arguments: str) -> str:
+    """Return what cargo prints."""
+    done = subprocess.run(["cargo", *arguments], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout
+
+
+def permits(expression: str, allowed: set[str]) -> bool:
+    """Tell whether an SPDX expression can be met with allowed licences only.
+
+    >>> permits("(MIT OR GPL-3.0) AND Unicode-3.0", {"MIT", "Unicode-3.0"})
+    True
+    >>> permits("MIT AND GPL-3.0", {"MIT"})
+    False
+    """
+    tokens = re.findall(r"[()]|[\w.+-]+(?: WITH [\w.+-]+)?", expression.replace("/", " OR "))
+
+    def either() -> bool:
+        met = both()
+        while tokens and tokens[0] == "OR":
+            tokens.pop(0)
+            met = both() or met
+        return met
+
+    def both() -> bool:
+        met = one()
+        while tokens and tokens[0] == "AND":
+            tokens.pop(0)
+            met = one() and met
+        return met
+
+    def one() -> bool:
+        first = tokens.pop(0)
+        if first != "(":
+            return first in allowed
+        met = either()
+        tokens.pop(0)  # the closing bracket
+        return met
+
+    return bool(tokens) and either()
+
+
+def complaints(packages: list[dict[str, Any]], rules: dict[str, Any]) -> list[str]:
+    """List every crate that breaks a rule of deny.toml."""
+    allowed = set(rules["licenses"]["allow"])
+    registries = {f"registry+{url}" for url in rules["sources"]["allow-registry"]}
+    banned = {entry["crate"] for entry in rules["bans"]["deny"]}
+    found: list[str] = []
+    for package in packages:
+        name = f"{package['name']} {package['version']}"
+        licence, source = package["license"] or "", package["source"]
+        if not permits(licence, allowed):
+            found.append(f"{name}: licence {licence or 'not given'!r} is not in deny.toml")
+        if source is not None and source not in registries:
+            found.append(f"{name}: comes from {source}")
+        if package["name"] in banned:
+            found.append(f"{name}: is banned by deny.toml")
+    return found
+
+
+def main() -> int:
+    """Print every breach; return 1 if there is one."""
+    rules = tomllib.loads((ROOT / "deny.toml").read_text(encoding="utf-8"))
+    packages = json.loads(cargo("metadata", "--format-version", "1"))["packages"]
+    found = complaints(packages, rules)
+    tree = cargo("tree", "-p", CORE, "-e", "normal", "--prefix", "none", "--no-dedupe", "--format", "{p}")
+    below_core = set(tree.splitlines())
+    found += [f"{CORE} links {crate}" for crate in sorted(below_core) if NOT_BELOW_CORE.match(crate)]
+    for line in found:
+        print(line)
+    print(f"{len(packages)} crates, {len(below_core)} of them below {CORE}: {len(found)} complaints")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
