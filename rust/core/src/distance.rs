@@ -67,10 +67,14 @@ pub fn normalise(kernels: Kernels, vector: &mut [f32]) {
         return;
     }
     if !(1e-15..1e15).contains(&largest) {
-        vector.iter_mut().for_each(|value| *value /= largest);
+        for value in vector.iter_mut() {
+            *value /= largest;
+        }
     }
     let scale = inverse_norm(kernels, vector) as f32;
-    vector.iter_mut().for_each(|value| *value *= scale);
+    for value in vector {
+        *value *= scale;
+    }
 }
 
 /// One over the Euclidean length, 0 for a zero vector. In `f64`, where no vector of `f32` is too short for it.

@@ -76,8 +76,8 @@ pub enum Error {
     #[error("arrow: {0}")]
     Arrow(#[from] arrow_schema::ArrowError),
     /// The caller asked for the work to stop.
-    #[error("interrupted: {0} stopped before it was done; nothing was changed")]
-    Interrupted(&'static str),
+    #[error("interrupted: stopped before it was done, nothing was changed")]
+    Interrupted,
 }
 
 /// Why a file was refused.

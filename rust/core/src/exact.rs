@@ -82,7 +82,7 @@ pub fn search(
     let tiles = queries.len().div_ceil(QUERIES_AT_ONCE);
     let found = pool.map(tiles * parts, |task| {
         if monitor.interrupted() {
-            return Err(Error::Interrupted("search"));
+            return Err(Error::Interrupted);
         }
         let (tile, part) = (task / parts, task % parts);
         let queries = prepare(queries, tile, metric, kernels);
@@ -137,7 +137,7 @@ struct Tile<'a> {
 
 impl<'a> Tile<'a> {
     fn new(corpus: &'a dyn Corpus, metric: Metric, kernels: Kernels, queries: Vec<Option<Prepared>>) -> Self {
-        let flat: Vec<f32> = queries.iter().flatten().flat_map(|query| query.values()).copied().collect();
+        let flat: Vec<f32> = queries.iter().flatten().flat_map(Prepared::values).copied().collect();
         let dim = queries.iter().flatten().next().map_or(0, |query| query.values().len());
         Self { corpus, metric, kernels, queries, flat, dim }
     }

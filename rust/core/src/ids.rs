@@ -137,6 +137,7 @@ impl Ids {
     }
 
     /// The ids at `places`, in that order; 0 or an empty string where there is no place.
+    #[must_use]
     pub fn take_or_blank(&self, places: impl Iterator<Item = Option<usize>>) -> Self {
         match self {
             Self::Int64(ids) => {
@@ -147,7 +148,7 @@ impl Ids {
             }
             Self::Utf8(ids) => {
                 let texts = places.map(|at| at.map_or("", |at| ids.value(at)));
-                Self::Utf8(LargeStringArray::from_iter_values(texts))
+                Self::Utf8(text_column(texts))
             }
         }
     }
@@ -173,8 +174,7 @@ impl Ids {
                 Self::UInt64(values.collect::<Vec<_>>().into())
             }
             IdType::Utf8 => {
-                let values = ids.map(|id| if let Id::Utf8(id) = id { id } else { "" });
-                Self::Utf8(LargeStringArray::from_iter_values(values))
+                Self::Utf8(text_column(ids.map(|id| if let Id::Utf8(id) = id { id } else { "" })))
             }
         }
     }
@@ -255,6 +255,10 @@ fn strings(arrays: &[ArrayRef]) -> LargeStringArray {
         };
         text
     });
-    // The builder wants to know the number of strings, which a flattened iterator cannot tell.
-    LargeStringArray::from(each.collect::<Vec<_>>())
+    text_column(each)
+}
+
+/// The builder wants to know the number of strings, which a flattened iterator cannot tell.
+fn text_column<'a>(texts: impl Iterator<Item = &'a str>) -> LargeStringArray {
+    LargeStringArray::from(texts.collect::<Vec<_>>())
 }

@@ -108,7 +108,9 @@ mod tests {
         #[test]
         fn equals_sort_and_truncate(raw in prop::collection::vec((0_u8..6, 0_i64..50), 0..60), k in 0_usize..12) {
             let mut best = TopK::new(k);
-            candidates(&raw).into_iter().for_each(|candidate| best.push(candidate));
+            for candidate in candidates(&raw) {
+                best.push(candidate);
+            }
             prop_assert_eq!(best.into_sorted(), naive(k, candidates(&raw)));
         }
 

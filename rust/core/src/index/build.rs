@@ -55,7 +55,7 @@ impl Index {
             return Err(Error::EmptyIndex(format!("{} has no vector that is not null", vectors.column())));
         }
         check_ids(ids, &vectors)?;
-        check_values(&vectors, pool, monitor)?;
+        check_values(&vectors, params.metric, pool, monitor)?;
         let nlist = params.nlist.unwrap_or_else(|| default_nlist(rows));
         let router = RouterParams { metric: params.metric, nlist, seed: params.seed };
         let router = train_router(&vectors, router, kernels, pool, monitor)?;
@@ -79,17 +79,21 @@ fn check_ids(ids: Option<&Ids>, vectors: &Vectors) -> Result<()> {
     }
 }
 
-/// Refuses the first row that holds NaN or infinity.
+/// Refuses the first row that holds NaN or infinity, or is too long for the metric.
 ///
 /// # Errors
 /// [`Error::InvalidVector`] naming it, [`Error::Interrupted`] when the monitor says so.
-pub(crate) fn check_values(vectors: &Vectors, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
+pub fn check_values(vectors: &Vectors, metric: Metric, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
     let tasks = vectors.len().div_ceil(ROWS_PER_CHECK);
     pool.map(tasks, |task| {
         if monitor.interrupted() {
-            return Err(Error::Interrupted("build"));
+            return Err(Error::Interrupted);
         }
-        vectors.check_finite(task * ROWS_PER_CHECK..((task + 1) * ROWS_PER_CHECK).min(vectors.len()))?;
+        let rows = task * ROWS_PER_CHECK..((task + 1) * ROWS_PER_CHECK).min(vectors.len());
+        vectors.check_finite(rows.clone())?;
+        if !metric.normalises() {
+            vectors.check_lengths(rows)?;
+        }
         monitor.advance(Phase::Check, 1, tasks);
         Ok(())
     })?;

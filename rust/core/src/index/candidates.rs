@@ -13,6 +13,7 @@ use crate::{
     ids::Id,
     kernel::Kernels,
     metric::Metric,
+    monitor::Unwatched,
     pool::Pool,
     segment::Segment,
     topk::{Candidate, TopK},
@@ -45,7 +46,7 @@ impl Index {
         params: &SearchParams,
         pool: &Pool,
     ) -> Result<Vec<Vec<Bounded<'_>>>> {
-        check_queries(self, queries, params.k)?;
+        check_queries(self, queries, params.k, pool, &Unwatched)?;
         let k = params.k.min(self.len());
         let everywhere = Reach { nprobe: self.router().nlist(), epsilon: crate::recall::epsilon_for(1.0) };
         let reach = self.reach(params, k)?.unwrap_or(everywhere);

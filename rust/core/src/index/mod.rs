@@ -11,7 +11,7 @@ mod tests;
 
 use std::sync::OnceLock;
 
-pub use build::{BuildParams, default_nlist};
+pub use build::{BuildParams, check_values, default_nlist};
 pub use calibrate::{Calibration, Curve};
 pub use candidates::{Bounded, rerank};
 pub use search::{DEFAULT_RECALL, Effort, SearchParams};

@@ -2,11 +2,13 @@
 //!
 //! The three ways to answer (exact rerank, estimates, candidates with bounds) are three sinks over this one loop.
 
-use super::Index;
+use super::{Index, build::check_values};
 use crate::{
     error::Result,
     exact::check_k,
     kernel::Kernels,
+    monitor::Monitor,
+    pool::Pool,
     rabitq::{BLOCK, BlockBounds, Query, QueryTerms, list_terms},
     segment::Segment,
     vectors::Vectors,
@@ -108,6 +110,7 @@ fn taken(count: u8) -> u32 {
 
 type Key = (f32, u32);
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that sorting asks for")]
 fn by_key(a: &Key, b: &Key) -> std::cmp::Ordering {
     a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
 }
@@ -124,10 +127,19 @@ fn nearest_first(keys: &mut [Key], nprobe: usize) -> (&[Key], &mut [Key]) {
 }
 
 /// Refuses queries that cannot be meant.
-pub(super) fn check_queries(index: &Index, queries: &Vectors, k: usize) -> Result<()> {
+///
+/// # Errors
+/// As [`Index::search`].
+pub(super) fn check_queries(
+    index: &Index,
+    queries: &Vectors,
+    k: usize,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+) -> Result<()> {
     check_k(k)?;
     queries.expect_dim("the index", index.dim())?;
-    queries.check_finite(0..queries.len())
+    check_values(queries, index.metric(), pool, monitor)
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ impl Index {
         pool: &Pool,
         monitor: &dyn Monitor,
     ) -> Result<Hits> {
-        check_queries(self, queries, params.k)?;
+        check_queries(self, queries, params.k, pool, monitor)?;
         let k = params.k.min(self.len());
         let has_vectors = self.vectors_kept() != VectorsKept::None;
         let Some(reach) = self.reach(params, k)? else {
@@ -83,7 +83,7 @@ impl Index {
         let tasks = queries.len().div_ceil(QUERIES_PER_TASK);
         let rows = pool.map(tasks, |task| {
             if monitor.interrupted() {
-                return Err(Error::Interrupted("search"));
+                return Err(Error::Interrupted);
             }
             let span = task * QUERIES_PER_TASK..((task + 1) * QUERIES_PER_TASK).min(queries.len());
             let mut searcher = Searcher::new(self, k, reach);

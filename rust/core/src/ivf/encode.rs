@@ -59,7 +59,7 @@ fn plan(vectors: &Vectors, router: &Router, pool: &Pool, monitor: &dyn Monitor) 
     let tasks = vectors.len().div_ceil(ROWS_PER_TASK);
     let assigned = pool.map(tasks, |task| {
         if monitor.interrupted() {
-            return Err(Error::Interrupted("build"));
+            return Err(Error::Interrupted);
         }
         let rows = task * ROWS_PER_TASK..((task + 1) * ROWS_PER_TASK).min(vectors.len());
         let assigned = assign_rows(vectors, router, rows);
@@ -118,7 +118,7 @@ fn write(
     let tasks = plan.blocks.len().div_ceil(BLOCKS_PER_TASK);
     let parts = pool.map(tasks, |task| {
         if monitor.interrupted() {
-            return Err(Error::Interrupted("build"));
+            return Err(Error::Interrupted);
         }
         let blocks = task * BLOCKS_PER_TASK..((task + 1) * BLOCKS_PER_TASK).min(plan.blocks.len());
         let columns = write_blocks(vectors, router, &plan.rows, &plan.blocks[blocks]);

@@ -10,6 +10,8 @@ use crate::{
 
 /// Rounds of assign and update. Recall of the lists stops improving after about this many.
 const ROUNDS: usize = 8;
+/// Sets the draw of the first centroids apart from other draws with the same seed: "kmeans" in ASCII.
+const STREAM: u64 = 0x6b6d_6561_6e73;
 /// Rows assigned by one task.
 const TILE: usize = 256;
 /// Rows whose inner products with all centroids are held at once.
@@ -26,22 +28,21 @@ pub(super) fn train(
     monitor: &dyn Monitor,
 ) -> Result<Vec<f32>> {
     let mut centroids = first_centroids(rows, dim, nlist, seed);
-    for round in 0..ROUNDS {
+    for _ in 0..ROUNDS {
         if monitor.interrupted() {
-            return Err(Error::Interrupted("build"));
+            return Err(Error::Interrupted);
         }
-        monitor.advance(Phase::Train, round, ROUNDS);
         let lists = assign_all(kernels, rows, &centroids, dim, pool, monitor)?;
         centroids = update(rows, &centroids, &lists, dim, pool)?;
+        monitor.advance(Phase::Train, 1, ROUNDS);
     }
-    monitor.advance(Phase::Train, ROUNDS, ROUNDS);
     Ok(centroids)
 }
 
 /// Distinct rows, drawn evenly.
 fn first_centroids(rows: &[f32], dim: usize, nlist: usize, seed: u64) -> Vec<f32> {
     let count = rows.len() / dim;
-    let mut random = SplitMix64::new(seed ^ 0x6b_6d65_616e_73);
+    let mut random = SplitMix64::new(seed ^ STREAM);
     let mut order: Vec<usize> = (0..count).collect();
     // The first nlist steps of a Fisher-Yates shuffle.
     for at in 0..nlist.min(count) {
@@ -64,7 +65,7 @@ fn assign_all(
     let tiles: Vec<&[f32]> = rows.chunks(TILE * dim).collect();
     let lists = pool.map(tiles.len(), |tile| {
         if monitor.interrupted() {
-            return Err(Error::Interrupted("build"));
+            return Err(Error::Interrupted);
         }
         Ok(assign(kernels, tiles[tile], centroids, &half_norms, dim))
     })?;
@@ -218,6 +219,6 @@ mod tests {
         }
         let kernels = Kernels::detect().unwrap();
         let error = train(kernels, &[0.0; 64], 4, 2, 0, &Pool::Inline, &Stop).unwrap_err();
-        assert!(matches!(error, Error::Interrupted("build")));
+        assert!(matches!(error, Error::Interrupted));
     }
 }

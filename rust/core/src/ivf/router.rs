@@ -52,7 +52,7 @@ impl Router {
         kernels: Kernels,
     ) -> Result<Self> {
         let padded = rotation.padded_dim();
-        if centroids.is_empty() || centroids.len() % padded != 0 {
+        if centroids.is_empty() || !centroids.len().is_multiple_of(padded) {
             let expected = format!("a positive multiple of {padded} values");
             return Err(Error::invalid_parameter("centroids", expected, centroids.len().to_string()));
         }

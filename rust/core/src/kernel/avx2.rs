@@ -221,3 +221,12 @@ fn store_bytes(value: __m256i) -> [u8; 32] {
     unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), value) };
     bytes
 }
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn store_four(value: __m128) -> [f32; 4] {
+    let mut values = [0.0; 4];
+    // SAFETY: the array has the 16 bytes that are written, and the store asks for no alignment.
+    unsafe { _mm_storeu_ps(values.as_mut_ptr(), value) };
+    values
+}

@@ -20,6 +20,9 @@ use crate::{
 /// The largest number of dimensions a vector may have.
 pub const MAX_DIM: usize = 65_535;
 
+/// The largest squared length of a vector: (a + b)^2 <= 2 a^2 + 2 b^2, and the estimator adds up a few such terms.
+const MAX_SQUARED_LENGTH: f32 = f32::MAX / 64.0;
+
 /// How one element of a vector is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Element {
@@ -87,7 +90,7 @@ impl Vectors {
 
     fn from_contiguous(column: String, dim: usize, len: usize, values: Values) -> Result<Self> {
         check_dim(&column, dim)?;
-        if len % dim != 0 {
+        if !len.is_multiple_of(dim) {
             let actual = format!("{len} values");
             return Err(Error::invalid_parameter(column, format!("a multiple of {dim} values"), actual));
         }
@@ -219,6 +222,25 @@ impl Vectors {
             let vector = self.row(row, &mut scratch);
             if let Some(at) = vector.iter().position(|value| !value.is_finite()) {
                 let reason = format!("element {at} is {}, expected a finite number", vector[at]);
+                return Err(Error::InvalidVector { column: self.column.clone(), row, reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses the first vector in `rows` that is so long that squared distances to it leave the range of `f32`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidVector`] naming the row.
+    pub fn check_lengths(&self, rows: Range<usize>) -> Result<()> {
+        let mut scratch = vec![0.0; self.dim];
+        for row in self.valid_rows(rows) {
+            let squared: f32 = self.row(row, &mut scratch).iter().map(|value| value * value).sum();
+            if squared > MAX_SQUARED_LENGTH {
+                let reason = format!(
+                    "has a length above {:.1e}, whose square is too large",
+                    MAX_SQUARED_LENGTH.sqrt()
+                );
                 return Err(Error::InvalidVector { column: self.column.clone(), row, reason });
             }
         }
