@@ -5,7 +5,7 @@
 //! Python, no query engine, no network; every door of ruvector leads here.
 //!
 //! The way of one query: [`vectors`] checks and lends it, [`rotate`] turns it once, [`ivf::router`] ranks the lists,
-//! [`rabitq::query`] makes its look-up table, [`kernel`] scans blocks of 32 codes, [`rabitq::estimate`] bounds each
+//! [`rabitq::Query`] makes its look-up table, [`kernel`] scans blocks of 32 codes, [`rabitq::QueryTerms`] bounds each
 //! row's distance, [`distance`] computes the survivors' exactly, [`topk`] keeps the best, [`hits`] leaves as Arrow.
 //!
 //! ```

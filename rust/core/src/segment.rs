@@ -25,7 +25,7 @@ pub struct Segment {
     pub rows: ScalarBuffer<u32>,
     /// The user's ids, 32 per block, if there are any besides row numbers; 0 or "" in slots not taken.
     pub ids: Option<Ids>,
-    /// 1-bit codes, [`crate::rabitq::layout`], `4 * padded_dim` bytes per block.
+    /// 1-bit codes as [`crate::rabitq::pack_block`] lays them out, `4 * padded_dim` bytes per block.
     pub bin_code: Buffer,
     /// The estimator's constant part, 32 per block.
     pub f_add: ScalarBuffer<f32>,

@@ -44,6 +44,7 @@ pub struct Index {
     calibration: Calibration,
     borrowed: Option<Vectors>,
     mapped_bytes: usize,
+    source: Option<format::Source>,
     digest: OnceLock<String>,
 }
 
@@ -65,7 +66,8 @@ impl Index {
     /// [`Error::EmptyIndex`] when no segment holds a row, [`Error::InvalidParameter`] when segments disagree about the
     /// type of their ids, their width or the vectors they keep, or name a list that the router does not have.
     pub fn merge(router: Router, segments: Vec<Segment>) -> Result<Self> {
-        let segments: Vec<Segment> = segments.into_iter().filter(|segment| !segment.is_empty()).collect();
+        let mut segments: Vec<Segment> = segments.into_iter().filter(|segment| !segment.is_empty()).collect();
+        segments.sort_by_key(|segment| (segment.first_row[0], segment.list_id[0]));
         let Some(first) = segments.first() else {
             return Err(Error::EmptyIndex("no row holds a vector".into()));
         };
@@ -85,6 +87,7 @@ impl Index {
             calibration: Calibration::default(),
             borrowed: None,
             mapped_bytes: 0,
+            source: None,
             digest: OnceLock::new(),
         })
     }
@@ -122,6 +125,17 @@ impl Index {
         self.calibration = calibration;
         self.mapped_bytes = mapped_bytes;
         self
+    }
+
+    /// The same index with the bytes it was opened from.
+    pub(crate) fn with_source(mut self, source: format::Source) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// The bytes it was opened from, if it was not built here.
+    pub(crate) fn source(&self) -> Option<&format::Source> {
+        self.source.as_ref()
     }
 
     /// The router.

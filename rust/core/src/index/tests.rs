@@ -136,6 +136,8 @@ fn merging_segments_equals_one_build_in_any_order() {
     for segments in [vec![part(0, 500), part(500, 1200)], vec![part(700, 1200), part(0, 1), part(1, 700)]] {
         assert_eq!(answers(&search(&index(segments), &queries, &params)), expected);
     }
+    let digest = |segments| index(segments).digest().to_owned();
+    assert_eq!(digest(vec![part(0, 500), part(500, 1200)]), digest(vec![part(500, 1200), part(0, 500)]));
 }
 
 #[test]
