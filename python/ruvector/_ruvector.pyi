@@ -1,0 +1,518 @@
+"""The extension module. Its public names are exported by `ruvector`; import them from there."""
+
+from os import PathLike
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, SupportsIndex, final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
+
+from ruvector.typing import IdColumn, IdType, Metric, ProgressCallback, Queries, VectorSource
+
+__all__ = [
+    "Hits",
+    "Index",
+    "NestedHits",
+    "__version__",
+    "_from_bytes",
+    "_from_path",
+    "buffer_addresses",
+    "build",
+    "cpu_features",
+    "exact_search",
+    "open",
+    "plan_reference",
+    "recall_at_k",
+    "simd_level",
+]
+
+__version__: str
+
+def build(
+    data: VectorSource,
+    ids: IdColumn | str | None = None,
+    *,
+    column: str | None = None,
+    dim: SupportsIndex | None = None,
+    metric: Metric = "l2sq",
+    nlist: SupportsIndex | None = None,
+    seed: SupportsIndex = 0,
+    threads: SupportsIndex | None = None,
+    progress: bool | ProgressCallback = False,
+) -> Index:
+    """
+    Build an index over a column of vectors.
+
+    The index keeps codes of one bit per dimension and borrows the column for exact distances: the column
+    stays in memory for as long as the index, and is not copied. Do not write into it meanwhile. The same data
+    and seed give the same index, whatever the number of threads and the CPU.
+
+    Codes and error bound are RaBitQ's (Gao and Long, "RaBitQ: Quantizing High-Dimensional Vectors with a
+    Theoretical Error Bound for Approximate Nearest Neighbor Search", SIGMOD 2024), in inverted lists around
+    k-means centroids.
+
+    Parameters
+    ----------
+    data
+        Vectors, n rows of dim float32 or float16 (see `ruvector.typing.VectorColumn`), or a table that has
+        such a column. Rows that are null are left out; the others keep their row numbers.
+    ids
+        One integer or string per row, null rows included, or, with a table, the name of a column. Default:
+        the row number, from 0.
+    column
+        The vector column of a table. Needed only if there are several.
+    dim
+        Elements per vector. Needed only for ``fixed_size_binary`` columns of float16, which do not tell it.
+    metric
+        The distance. ``"l2sq"``: ``sum((a - b)**2)``; ``"l2"``: its square root; ``"cosine"``:
+        ``1 - a @ b / (|a| |b|)``, which is 1 where a vector is zero; ``"ip"``: ``-a @ b``.
+    nlist
+        The number of inverted lists. Default: ``sqrt(n)``, at most ``n / 64``.
+    seed
+        Fixes everything that is drawn by lot, 0 to ``2**64 - 1``.
+    threads
+        Default: every core that this process may use.
+    progress
+        True draws a bar with tqdm. A callable is told ``(phase, done, total)`` a few times a second, on the
+        calling thread; an exception it raises stops the build and is raised here. The phases are ``check``,
+        ``train``, ``assign``, ``encode`` and ``calibrate``, with ``search`` inside the last.
+
+    Returns
+    -------
+    Index
+        Of n rows less the null ones.
+
+    Raises
+    ------
+    EmptyIndex
+        If no row holds a vector.
+    InvalidVector
+        If a row holds NaN, infinity or a null element, or its length differs; if an id is null.
+    InvalidVectorType
+        If `data` or `ids` are of another type or layout. Nothing is ever converted without being asked for.
+    InvalidParameter
+        If an argument has an impossible value, or there is not one id per row.
+    DuplicateId
+        If two rows have the same id.
+    KeyboardInterrupt
+        Within a second of Ctrl-C.
+
+    Warns
+    -----
+    CopyWarning
+        If a column had to be copied because its memory is not aligned to its type.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> import ruvector as rv
+    >>> docs = pl.DataFrame(
+    ...     {"title": ["cat", "dog", "car"], "v": [[1.0, 0.1], [0.9, 0.3], [0.0, 1.0]]},
+    ...     schema={"title": pl.String, "v": pl.Array(pl.Float32, 2)},
+    ... )
+    >>> rv.build(docs, ids="title", metric="cosine")
+    Index(3 x 2, cosine, 1 lists, 1 bit, borrowed vectors, ...)
+    """
+
+def open(  # noqa: A001 - read as rv.open
+    path: str | PathLike[str], *, verify: bool = True, vectors: VectorSource | None = None
+) -> Index:
+    """
+    Open a saved index.
+
+    The file is mapped and searched in place: opening takes no time but for the check, and processes share its
+    pages.
+
+    Parameters
+    ----------
+    path
+        What `Index.save` wrote.
+    verify
+        Whether every byte is compared with its digest. False looks at the structure only, so that the file is
+        not read through; `Index.verify` catches up on it.
+    vectors
+        The column that the index was built from, borrowed again for exact distances: for a file without
+        vectors.
+
+    Raises
+    ------
+    IndexFileNotFound
+        If there is no such file.
+    PersistError
+        If the file cannot be read, is not an index, was written by a later version, or is damaged.
+    DimensionMismatch, InvalidParameter
+        If `vectors` is not the column that the index was built from.
+
+    Examples
+    --------
+    >>> import ruvector as rv
+    >>> rv.build([[0.0, 0.0], [3.0, 4.0]], metric="l2").save("example.rbpx")
+    >>> with rv.open("example.rbpx") as index:
+    ...     index.search([0.0, 0.0]).to_numpy()[1].tolist()
+    [[0.0, 5.0]]
+    """
+
+def exact_search(
+    data: VectorSource,
+    queries: Queries,
+    k: SupportsIndex = 10,
+    *,
+    ids: IdColumn | str | None = None,
+    column: str | None = None,
+    dim: SupportsIndex | None = None,
+    metric: Metric = "l2sq",
+    threads: SupportsIndex | None = None,
+) -> Hits:
+    """
+    Compare every query with every row.
+
+    The truth that recall is measured by, and the right choice for a few thousand rows.
+
+    Parameters
+    ----------
+    data, ids, column, dim, metric, threads
+        As in `build`.
+    queries
+        One query of dim numbers, or a column of them.
+    k
+        The number of neighbours. Fewer rows give fewer neighbours.
+
+    Raises
+    ------
+    DimensionMismatch
+        If the queries are not as wide as the rows.
+    EmptyIndex, InvalidVector, InvalidVectorType, InvalidParameter, DuplicateId, KeyboardInterrupt
+        As in `build`.
+
+    Examples
+    --------
+    >>> import ruvector as rv
+    >>> hits = rv.exact_search([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]], [[3.0, 4.0]], k=2)
+    >>> hits.to_numpy()[0].tolist()
+    [[1, 0]]
+    """
+
+def recall_at_k(found: Hits, truth: Hits) -> float:
+    """
+    Return the share of the true neighbours that were found, averaged over the queries that have any.
+
+    Counted by distance, as ann-benchmarks does (Aumüller, Bernhardsson and Faithfull, 2017): a row as near as
+    the last true neighbour is one, whichever of several equally near rows the truth lists.
+
+    Raises
+    ------
+    InvalidParameter
+        If the two do not answer the same number of queries.
+
+    Examples
+    --------
+    >>> import ruvector as rv
+    >>> rows = [[0.0], [1.0], [2.0], [3.0]]
+    >>> truth = rv.exact_search(rows, rows, k=2)
+    >>> rv.recall_at_k(rv.build(rows).search(rows, k=2), truth)
+    1.0
+    """
+
+def cpu_features() -> dict[str, bool]:
+    """Return the instruction sets that matter here, and whether this CPU has them."""
+
+def simd_level() -> str:
+    """
+    Return the level whose kernels run: the best this CPU has, or the one that ``RUVECTOR_SIMD`` names.
+
+    Every level gives the same bits.
+
+    Raises
+    ------
+    InvalidParameter
+        If ``RUVECTOR_SIMD`` names no level, or one that this CPU lacks.
+
+    Examples
+    --------
+    >>> import ruvector as rv
+    >>> rv.simd_level() in {"scalar", "avx2"}
+    True
+    """
+
+def buffer_addresses(data: VectorSource, column: str | None = None) -> list[int]:
+    """
+    Return the address of the first vector of each chunk, as the core sees it.
+
+    For tests and diagnosis: addresses equal to those of the dataframe's own buffers prove that nothing was
+    copied.
+    """
+
+def plan_reference(index: Index, *, keep: bool = True) -> dict[str, str | None]:
+    """Return how a query plan should name an index. For `ruvector.polars`."""
+
+def planned_indexes() -> int:
+    """Return how many indexes the query plans of this process can find. For the tests."""
+
+def _from_path(path: str, digest: str) -> Index: ...
+def _from_bytes(bytes: bytes) -> Index: ...
+
+@final
+class Index:
+    """
+    An index: immutable, and safe to search from many threads at once.
+
+    Made by `build` and `open`. Two are equal when a search cannot tell them apart (see `digest`). A pickle
+    holds the path if the index lies in a file that gives the same answers, and its bytes otherwise.
+
+    A context manager: leaving it closes the index.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ruvector as rv
+    >>> rng = np.random.default_rng(0)
+    >>> vectors = rng.standard_normal((1000, 64), dtype=np.float32)
+    >>> index = rv.build(vectors)
+    >>> len(index), index.dim, index.metric
+    (1000, 64, 'l2sq')
+    >>> index.search(vectors[:3], k=1).to_numpy()[0].ravel().tolist()
+    [0, 1, 2]
+    """
+
+    __hash__: ClassVar[None]  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    @property
+    def dim(self) -> int:
+        """Elements per vector."""
+    @property
+    def metric(self) -> Metric:
+        """The distance it searches by."""
+    @property
+    def nlist(self) -> int:
+        """The number of inverted lists."""
+    @property
+    def bits(self) -> int:
+        """Bits per dimension of the codes."""
+    @property
+    def seed(self) -> int:
+        """The seed it was built with."""
+    @property
+    def id_type(self) -> IdType:
+        """The type of the ids."""
+    @property
+    def vectors(self) -> Literal["borrowed", "stored", "none"]:
+        """Where exact distances come from: the column it was built from, its file, or nowhere."""
+    @property
+    def null_count(self) -> int:
+        """Rows that were left out because they held no vector."""
+    @property
+    def path(self) -> str | None:
+        """The file that it was last saved to or opened from, absolute."""
+    @property
+    def digest(self) -> str:
+        """The BLAKE3 digest, in hex, of everything a search depends on but the vectors kept beside it."""
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of private memory that it holds: without the borrowed column, without mapped pages."""
+    @property
+    def mapped_bytes(self) -> int:
+        """Bytes of the file that it maps, 0 if none."""
+
+    def search(
+        self,
+        queries: Queries,
+        k: SupportsIndex = 10,
+        *,
+        recall: float = 0.99,
+        nprobe: SupportsIndex | None = None,
+        epsilon: float | None = None,
+        exact: bool = False,
+        threads: SupportsIndex | None = None,
+    ) -> Hits:
+        """
+        Find the nearest rows of one query or of many.
+
+        With vectors at hand (see `vectors`) distances are exact: the codes' error bound only decides which
+        rows are worth looking at. Without them, distances are the codes' estimates.
+
+        Parameters
+        ----------
+        queries
+            One query of dim numbers, or a column of them (see `ruvector.typing.Queries`). A null query has no
+            hits.
+        k
+            The number of neighbours. An index with fewer rows returns all of them.
+        recall
+            The share of the true neighbours to find, above 0, at most 1. What it takes was measured when the
+            index was built. 1 compares with every row.
+        nprobe
+            Look into this many lists instead.
+        epsilon
+            Drop a row when the lower bound of its distance, this many standard deviations below the estimate,
+            is above the k-th best. Default: follows `recall`, by the tail of the normal distribution (RaBitQ,
+            theorem 3.2; the paper's 1.9 drops 2.9 % wrongly). 0 trusts the estimate.
+        exact
+            Compare with every row.
+        threads
+            Default: every core that this process may use. Hits do not depend on it.
+
+        Returns
+        -------
+        Hits
+            Best first, ties by id.
+
+        Raises
+        ------
+        DimensionMismatch
+            If the queries are not as wide as the index.
+        InvalidVector
+            If a query holds NaN, infinity or a null element.
+        InvalidVectorType
+            If `queries` is no column of vectors.
+        InvalidParameter
+            If an argument has an impossible value, or the index is closed.
+        KeyboardInterrupt
+            Within a second of Ctrl-C.
+
+        Examples
+        --------
+        >>> import ruvector as rv
+        >>> index = rv.build([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]], ids=[10, 20, 30])
+        >>> index.search([[3.0, 3.0], [0.0, 1.0]], k=2).to_polars()
+        shape: (4, 4)
+        ┌───────────┬──────┬─────┬──────────┐
+        │ query_row ┆ rank ┆ id  ┆ distance │
+        │ ---       ┆ ---  ┆ --- ┆ ---      │
+        │ i64       ┆ i32  ┆ i64 ┆ f32      │
+        ╞═══════════╪══════╪═════╪══════════╡
+        │ 0         ┆ 0    ┆ 20  ┆ 1.0      │
+        │ 0         ┆ 1    ┆ 10  ┆ 18.0     │
+        │ 1         ┆ 0    ┆ 10  ┆ 1.0      │
+        │ 1         ┆ 1    ┆ 20  ┆ 18.0     │
+        └───────────┴──────┴─────┴──────────┘
+        """
+
+    def save(
+        self, path: str | PathLike[str], *, vectors: Literal["keep", "f16", "f32", "none"] = "keep"
+    ) -> None:
+        """
+        Write the index to a file: an Arrow IPC file that `open` maps and every Arrow reader can read.
+
+        Parameters
+        ----------
+        path
+            The file. An old one is replaced in one step, once the new one is complete.
+        vectors
+            ``"keep"`` writes the vectors as they are, a borrowed column too; ``"f32"`` and ``"f16"`` write
+            them in that precision; ``"none"`` leaves them out: the file is small, and `open` needs
+            ``vectors=`` for exact distances.
+
+        Raises
+        ------
+        PersistError
+            If the file cannot be written.
+        InvalidParameter
+            If vectors are asked for that the index does not have.
+        """
+
+    def verify(self) -> None:
+        """
+        Compare every byte of an opened file with its digest.
+
+        Raises
+        ------
+        PersistError
+            If they are not those that were written.
+        """
+
+    def close(self) -> None:
+        """
+        Let go of the memory, the file and the borrowed column.
+
+        Searches that are under way end as usual; every later use raises `InvalidParameter`. Closing twice is
+        fine.
+        """
+
+    def __len__(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exception: object) -> None: ...
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Export the index as its Arrow table: one row per block of 32 codes."""
+
+@final
+class Hits:
+    """
+    The neighbours of one or more queries.
+
+    An Arrow table for whatever reads one through ``__arrow_c_stream__``, with the columns
+
+    - ``query_row``, int64: the row of the query, from 0;
+    - ``rank``, int32: 0 is the nearest;
+    - ``id``, int64, uint64 or large_string;
+    - ``distance``, float32: the metric's value.
+
+    Its length is the number of rows of that table.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> import ruvector as rv
+    >>> hits = rv.build([[0.0], [1.0], [2.0]]).search([0.2], k=2)
+    >>> hits
+    Hits(1 queries, 2 hits, exact distances)
+    >>> pa.table(hits).column("id").to_pylist()
+    [0, 1]
+    """
+
+    @property
+    def num_queries(self) -> int:
+        """The number of queries, null ones included."""
+    @property
+    def exact(self) -> bool:
+        """Whether the distances are the metric's own values and not estimates."""
+
+    def to_arrow(self) -> pa.Table:  # pyright: ignore[reportUnknownMemberType]
+        """Return the table as a `pyarrow.Table`."""
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return the table as a `polars.DataFrame`."""
+
+    def to_numpy(self) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
+        """
+        Return ids and distances as two arrays of shape ``(num_queries, min(k, rows))``.
+
+        The row of a null query is filled with id -1 (uint64: ``2**64 - 1``; str: None) and distance infinity.
+
+        Returns
+        -------
+        ids
+            int64, uint64 or object (str).
+        distances
+            float32.
+        """
+
+    def nested(self) -> NestedHits:
+        """Return one list per query instead of one row per hit."""
+
+    def __len__(self) -> int: ...
+    def __arrow_c_schema__(self) -> object: ...
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+@final
+class NestedHits:
+    """
+    Hits as an Arrow array of ``large_list<struct<id, distance>>``.
+
+    One list per query, null where the query was null.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> import ruvector as rv
+    >>> hits = rv.build([[0.0], [1.0], [2.0]]).search([[0.2], [1.9]], k=1)
+    >>> pl.DataFrame({"query": ["a", "b"], "hits": pl.Series(hits.nested())})["hits"].to_list()
+    [[{'id': 0, 'distance': 0.04...}], [{'id': 2, 'distance': 0.01...}]]
+    """
+
+    def __len__(self) -> int: ...
+    def __arrow_c_schema__(self) -> object: ...
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...

@@ -1,0 +1,217 @@
+"""What ruvector raises and warns about.
+
+Every exception raised on purpose derives from `RuVectorError`, and also from the builtin that a Python
+programmer would expect: a bad value is a `ValueError`, a column of the wrong type a `TypeError`, a file that
+cannot be read an `OSError`. A scalar argument of the wrong type (``k="ten"``) is Python's own `TypeError`, as
+it is everywhere.
+
+All exceptions can be pickled, so they survive the way back from a worker process.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import ClassVar, Literal
+
+__all__ = [
+    "ConflictWarning",
+    "CopyWarning",
+    "DimensionMismatch",
+    "DuplicateId",
+    "EmptyIndex",
+    "IndexFileNotFound",
+    "InvalidParameter",
+    "InvalidVector",
+    "InvalidVectorType",
+    "PersistError",
+    "RuVectorError",
+    "RuVectorWarning",
+    "VectorIndexError",
+]
+
+
+class RuVectorError(Exception):
+    """Everything that ruvector raises on purpose.
+
+    Attributes
+    ----------
+    code
+        The kind of error in snake case, the same in every release: for logs and for callers in other
+        languages.
+    """
+
+    code: ClassVar[str] = "error"
+    _details: ClassVar[tuple[str, ...]] = ()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle with the keyword arguments, which `BaseException` would forget."""
+        details = {name: getattr(self, name) for name in self._details}
+        return partial(type(self), **details), (str(self),), self.__dict__
+
+
+class VectorIndexError(RuVectorError):
+    """Something is wrong with an index, its vectors or a question to it.
+
+    Also exported as ``ruvector.IndexError``, but not by ``from ruvector import *``: it would hide the
+    builtin.
+    """
+
+    code = "index_error"
+
+
+class DimensionMismatch(VectorIndexError, ValueError):
+    """Vectors that should have the same number of dimensions do not.
+
+    Attributes
+    ----------
+    expected, actual
+        The two numbers of dimensions.
+    """
+
+    code = "dimension_mismatch"
+    _details = ("expected", "actual")
+
+    def __init__(self, message: str, *, expected: int, actual: int) -> None:
+        super().__init__(message)
+        self.expected = expected
+        self.actual = actual
+
+
+class EmptyIndex(VectorIndexError, ValueError):
+    """There is no vector to build from, or nothing that tells how many dimensions there are."""
+
+    code = "empty_index"
+
+
+class InvalidVector(VectorIndexError, ValueError):
+    """One row holds something that is not a vector (NaN, infinity, a null element, a wrong length), or no id.
+
+    Attributes
+    ----------
+    column
+        The name of the column.
+    row
+        The row, counted from 0 over all chunks.
+    """
+
+    code = "invalid_vector"
+    _details = ("column", "row")
+
+    def __init__(self, message: str, *, column: str, row: int) -> None:
+        super().__init__(message)
+        self.column = column
+        self.row = row
+
+
+class InvalidVectorType(VectorIndexError, TypeError):
+    """An argument is not a column of vectors, or not a column of ids.
+
+    Attributes
+    ----------
+    column
+        The name of the column.
+    expected, actual
+        The types that would do, and the type that was found.
+    """
+
+    code = "invalid_vector_type"
+    _details = ("column", "expected", "actual")
+
+    def __init__(self, message: str, *, column: str, expected: str, actual: str) -> None:
+        super().__init__(message)
+        self.column = column
+        self.expected = expected
+        self.actual = actual
+
+
+class InvalidParameter(VectorIndexError, ValueError):
+    """An argument has a value that cannot be meant.
+
+    Attributes
+    ----------
+    name
+        The name of the argument.
+    expected, actual
+        The values that would do, and the value that was found, as text.
+    """
+
+    code = "invalid_parameter"
+    _details = ("name", "expected", "actual")
+
+    def __init__(self, message: str, *, name: str, expected: str, actual: str) -> None:
+        super().__init__(message)
+        self.name = name
+        self.expected = expected
+        self.actual = actual
+
+
+class DuplicateId(VectorIndexError, ValueError):
+    """Two rows carry the same id.
+
+    Attributes
+    ----------
+    id
+        The id, as text.
+    rows
+        The two rows, the earlier one first.
+    """
+
+    code = "duplicate_id"
+    _details = ("id", "rows")
+
+    def __init__(self, message: str, *, id: str, rows: tuple[int, int]) -> None:
+        super().__init__(message)
+        self.id = id
+        self.rows = rows
+
+
+Reason = Literal["io", "not_arrow", "not_an_index", "unsupported_version", "digest_mismatch", "corrupt"]
+
+
+class PersistError(VectorIndexError, OSError):
+    """A file cannot be read or written, or is not an index.
+
+    Attributes
+    ----------
+    path
+        The file.
+    reason
+        ``"io"`` (then `errno` says more), ``"not_arrow"``, ``"not_an_index"``, ``"unsupported_version"``,
+        ``"digest_mismatch"`` or ``"corrupt"``.
+    """
+
+    code = "persist_error"
+    _details: ClassVar[tuple[str, ...]] = ("path", "reason", "errno")
+
+    def __init__(self, message: str, *, path: str, reason: Reason, errno: int | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+        self.reason = reason
+        self.errno = errno
+        self.filename = path
+
+    def __str__(self) -> str:
+        """Return the message alone: `OSError` would write its own."""
+        return str(self.args[0])
+
+
+class IndexFileNotFound(PersistError, FileNotFoundError):
+    """There is no such file."""
+
+    code = "index_file_not_found"
+    _details = ("path", "errno")
+
+    def __init__(self, message: str, *, path: str, errno: int | None = None) -> None:
+        super().__init__(message, path=path, reason="io", errno=errno)
+
+
+class RuVectorWarning(UserWarning):
+    """Everything that ruvector warns about."""
+
+
+class CopyWarning(RuVectorWarning):
+    """A column had to be copied: its memory is not aligned to its type."""
+
+
+class ConflictWarning(RuVectorWarning):
+    """Another distribution that installs a package named ``ruvector`` lies in the same place."""

@@ -1,0 +1,30 @@
+//! What this CPU can do, and what is made of it.
+
+use std::collections::BTreeMap;
+
+use pyo3::prelude::*;
+use ruvector_core::kernel::Kernels;
+
+use crate::error::Result;
+
+macro_rules! detected {
+    ($detect:ident: $($name:tt)*) => { BTreeMap::from([$(($name, std::arch::$detect!($name))),*]) };
+}
+
+/// The instruction sets that matter here, and whether this CPU has them.
+#[pyfunction]
+pub(crate) fn cpu_features() -> BTreeMap<&'static str, bool> {
+    #[cfg(target_arch = "x86_64")]
+    let features = detected!(is_x86_feature_detected: "avx2" "fma" "f16c" "avx512f" "avx512bw" "avx512vnni" "avx512vpopcntdq");
+    #[cfg(target_arch = "aarch64")]
+    let features = detected!(is_aarch64_feature_detected: "neon" "dotprod" "sve");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let features = BTreeMap::new();
+    features
+}
+
+/// The level whose kernels run: the best this CPU has, or the one that `RUVECTOR_SIMD` names.
+#[pyfunction]
+pub(crate) fn simd_level() -> Result<&'static str> {
+    Ok(Kernels::detect()?.level().name())
+}

@@ -1,0 +1,117 @@
+//! What the core refuses, as Python raises it: one variant, one class of `ruvector.errors`.
+
+use std::{io, path::Path};
+
+use pyo3::{exceptions::PyKeyboardInterrupt, prelude::*, types::PyDict};
+use pyo3_arrow::error::PyArrowError;
+use ruvector_core::{Error, PersistError};
+
+/// The result of everything that may fail on either side of the border.
+pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
+
+/// An error of the core that is not a Python exception yet, or one that is.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Core(Error),
+    Python(PyErr),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Core(error)
+    }
+}
+
+impl From<PyErr> for Failure {
+    fn from(error: PyErr) -> Self {
+        Self::Python(error)
+    }
+}
+
+impl From<PyArrowError> for Failure {
+    fn from(error: PyArrowError) -> Self {
+        match error {
+            PyArrowError::ArrowError(error) => Self::Core(error.into()),
+            error => Self::Python(error.into()),
+        }
+    }
+}
+
+impl From<Failure> for PyErr {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Python(error) => error,
+            Failure::Core(error) => {
+                Python::attach(|py| exception(py, &error).unwrap_or_else(std::convert::identity))
+            }
+        }
+    }
+}
+
+/// A warning class of `ruvector.errors`, raised with the caller's line.
+pub(crate) fn warn(py: Python<'_>, class: &str, message: &std::ffi::CStr) -> PyResult<()> {
+    PyErr::warn(py, &errors(py)?.getattr(class)?, message, 1)
+}
+
+fn errors(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
+    py.import("ruvector.errors")
+}
+
+fn exception(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
+    let details = PyDict::new(py);
+    let class = match error {
+        Error::DimensionMismatch { expected, actual, .. } => {
+            details.set_item("expected", expected)?;
+            details.set_item("actual", actual)?;
+            "DimensionMismatch"
+        }
+        Error::InvalidType { column, expected, actual } => {
+            details.set_item("column", column)?;
+            details.set_item("expected", expected)?;
+            details.set_item("actual", actual)?;
+            "InvalidVectorType"
+        }
+        Error::InvalidVector { column, row, .. } => {
+            details.set_item("column", column)?;
+            details.set_item("row", row)?;
+            "InvalidVector"
+        }
+        Error::DuplicateId { id, first, second } => {
+            details.set_item("id", id)?;
+            details.set_item("rows", (first, second))?;
+            "DuplicateId"
+        }
+        Error::InvalidParameter { name, expected, actual } => {
+            details.set_item("name", name)?;
+            details.set_item("expected", expected)?;
+            details.set_item("actual", actual)?;
+            "InvalidParameter"
+        }
+        Error::Persist { path, source } => persist(&details, path, source)?,
+        Error::EmptyIndex(_) => "EmptyIndex",
+        Error::Interrupted => return Ok(PyKeyboardInterrupt::new_err(error.to_string())),
+        _ => "VectorIndexError",
+    };
+    let raised = errors(py)?.getattr(class)?.call((error.to_string(),), Some(&details))?;
+    Ok(PyErr::from_value(raised))
+}
+
+fn persist(details: &Bound<'_, PyDict>, path: &Path, source: &PersistError) -> PyResult<&'static str> {
+    details.set_item("path", path.as_os_str())?;
+    let reason = match source {
+        PersistError::Io(error) => {
+            details.set_item("errno", error.raw_os_error())?;
+            if error.kind() == io::ErrorKind::NotFound {
+                return Ok("IndexFileNotFound");
+            }
+            "io"
+        }
+        PersistError::NotArrow(_) => "not_arrow",
+        PersistError::NotAnIndex(_) => "not_an_index",
+        PersistError::UnsupportedVersion { .. } => "unsupported_version",
+        PersistError::DigestMismatch { .. } => "digest_mismatch",
+        _ => "corrupt",
+    };
+    details.set_item("reason", reason)?;
+    Ok("PersistError")
+}

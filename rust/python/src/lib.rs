@@ -1,0 +1,38 @@
+//! The extension module `ruvector._ruvector`: Python's door to the core.
+//!
+//! [`input`] takes in what Python brings, [`interrupt`] runs the work off the GIL, [`hits`] hands out the answers and
+//! [`error`] the refusals.
+
+mod args;
+mod arrays;
+mod build;
+mod cpu;
+mod error;
+mod hits;
+mod index;
+mod input;
+mod interrupt;
+mod pickle;
+mod polars;
+mod progress;
+mod registry;
+
+#[pyo3::pymodule]
+mod _ruvector {
+    #[pymodule_export]
+    use super::{
+        build::{buffer_addresses, build, exact_search, open, recall_at_k},
+        cpu::{cpu_features, simd_level},
+        hits::{PyHits, PyNestedHits},
+        index::PyIndex,
+        pickle::{from_bytes, from_path},
+        registry::{plan_reference, planned_indexes},
+    };
+
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}
