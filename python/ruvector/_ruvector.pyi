@@ -1,7 +1,6 @@
 """The extension module. Its public names are exported by `ruvector`; import them from there."""
 
 from os import PathLike
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, SupportsIndex, final
 
 import numpy as np
@@ -24,6 +23,7 @@ __all__ = [
     "exact_search",
     "open",
     "plan_reference",
+    "planned_indexes",
     "recall_at_k",
     "simd_level",
 ]
@@ -515,4 +515,3 @@ class NestedHits:
     def __len__(self) -> int: ...
     def __arrow_c_schema__(self) -> object: ...
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pytest
 
 if TYPE_CHECKING:
@@ -89,5 +91,20 @@ def python() -> Callable[..., str]:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    return run
+
+
+@pytest.fixture(params=["in-memory", "streaming"])
+def collect(request: pytest.FixtureRequest) -> Callable[[pl.LazyFrame], pl.DataFrame]:
+    """Run a plan on one of Polars' engines. Before 1.23 streaming was a switch."""
+    engine: dict[str, Any] = {"engine": request.param}
+    if "streaming" in inspect.signature(pl.LazyFrame.collect).parameters:
+        engine = {"streaming": request.param == "streaming"}
+
+    def run(plan: pl.LazyFrame) -> pl.DataFrame:
+        found = plan.collect(**engine)
+        assert isinstance(found, pl.DataFrame)
+        return found
 
     return run

@@ -203,11 +203,8 @@ def test_hits_are_a_table(docs: Vectors) -> None:
     assert flat.equals(hits.to_polars().select("id", "distance"))
 
 
-def test_hits_follow_a_requested_schema(docs: Vectors) -> None:
+def test_a_requested_schema_is_a_wish_that_is_not_granted(docs: Vectors) -> None:
     hits = rv.build(docs).search(docs[:3], k=2)
-    wanted = pa.schema(
-        {"query_row": pa.int32(), "rank": pa.int64(), "id": pa.uint64(), "distance": pa.float64()}
-    )
-    table = pa.RecordBatchReader.from_stream(hits, wanted).read_all()
-    assert table.schema.types == wanted.types
-    assert table["id"].to_pylist() == hits.to_arrow()["id"].to_pylist()
+    wanted = hits.to_arrow().schema.set(0, pa.field("query_row", pa.int32()))
+    found = pa.RecordBatchReader.from_stream(hits, wanted).read_all()
+    assert found.equals(hits.to_arrow())

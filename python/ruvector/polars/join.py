@@ -130,7 +130,11 @@ def knn_join(
     # Nothing is lazy here: the right frame is run once, and the left column is lent as it lies.
     right = right.lazy().collect()
     join = _Join(left.lazy(), right.lazy(), keys, id, how, suffix, options)
+    if index is None and right.schema[join.right_on] == pl.Binary:
+        # Only the plugin reads Polars' binary columns.
+        return join.building(metric or "l2sq").collect()  # pyright: ignore[reportReturnType]
     if index is None:
+        join.id_type()
         ids = None if id is None else right.get_column(id)
         try:
             index = _ruvector.build(right.get_column(join.right_on), ids, metric=metric or "l2sq")
@@ -181,7 +185,7 @@ class _Join:
     def with_index(self, index: Index, *, keep: bool = True) -> pl.LazyFrame:
         """Search an index that is there."""
         self._check_dims("the index", index.dim)
-        if self._own_id_type(index) != index.id_type:
+        if self.id_type(index) != index.id_type:
             found = "row numbers" if self.id is None else f"{self.id} ({self.right_schema[self.id]})"
             raise plugin.refuse("id", f"a column of the index's ids ({index.id_type})", found)
         options = self.options | plugin.index_options(index, keep=keep)
@@ -206,7 +210,7 @@ class _Join:
         # Of the two sides of a cross join Polars streams the longer one, in order, unless it is told to
         # keep an order.
         queries = self._queries().join(self.right.select(build.alias(_INDEX)), how="cross")
-        options = self.options | {"index": None, "dim": dim, "id_type": self._own_id_type(None)}
+        options = self.options | {"index": None, "dim": dim, "id_type": self.id_type()}
         return self._finish(queries, [pl.col(_INDEX)], options)
 
     def _queries(self) -> pl.LazyFrame:
@@ -264,7 +268,7 @@ class _Join:
             message = f"dimension mismatch: {expected_by} has {expected}, {actual_by} has {actual}"
             raise DimensionMismatch(message, expected=expected, actual=actual)
 
-    def _own_id_type(self, index: Index | None) -> str:
+    def id_type(self, index: Index | None = None) -> str:
         """Return the type of the ids of an index over the right frame; of integers, the one given."""
         if self.id is None:
             return "int64"

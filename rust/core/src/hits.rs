@@ -34,12 +34,18 @@ impl Hits {
             *end += row.as_ref().map_or(0, |hits| hits.len() as i64);
             Some(*end)
         }));
-        let all = || rows.iter().flatten().flatten();
+        let finish = |hit: &Candidate<'_>| metric.finish(hit.value) + 0.0;
+        let mut all: Vec<Candidate<'_>> =
+            rows.iter().flatten().flatten().map(|hit| Candidate { value: finish(hit), id: hit.id }).collect();
+        // A distance is rounded: values that differ may have become one, and its ties are the id's to decide.
+        for span in offsets.windows(2) {
+            all[span[0] as usize..span[1] as usize].sort_unstable();
+        }
         let valid: Vec<bool> = rows.iter().map(Option::is_some).collect();
         let nulls = NullBuffer::from(valid);
         Self {
-            ids: Ids::collect(id_type, all().map(|hit| hit.id)),
-            distances: all().map(|hit| metric.finish(hit.value)).collect(),
+            ids: Ids::collect(id_type, all.iter().map(|hit| hit.id)),
+            distances: all.iter().map(|hit| hit.value).collect(),
             offsets,
             nulls: (nulls.null_count() > 0).then_some(nulls),
             exact,
@@ -157,6 +163,15 @@ mod tests {
         assert_eq!(batch.num_rows(), 2);
         assert_eq!(batch.column(2).as_ref(), &Int64Array::from(vec![7, 1 << 40]) as &dyn Array);
         assert_eq!(batch.column(3).as_ref(), &Float32Array::from(vec![1.0, 2.0]) as &dyn Array);
+    }
+
+    #[test]
+    fn distances_that_rounding_made_equal_are_ordered_by_id() {
+        let hit = |value, id| Candidate { value, id: Id::Int64(id) };
+        let rows = [Some(vec![hit(1e-9, 9), hit(2e-9, 3), hit(0.5, 1)]), Some(vec![hit(-0.0, 0)])];
+        let hits = Hits::new(IdType::Int64, Metric::Cosine, true, &rows);
+        assert_eq!((hits.ids().get(0), hits.ids().get(1)), (Id::Int64(3), Id::Int64(9)));
+        assert_eq!(hits.distances()[..], [1.0, 1.0, 1.5, 1.0]);
     }
 
     #[test]

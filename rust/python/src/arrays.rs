@@ -27,7 +27,10 @@ pub(crate) fn from_data(data: ArrayData) -> Result<ArrayRef, ArrowError> {
         }
         _ => {
             let (rows, values) = (data.len(), data.child_data().first().map_or(0, ArrayData::len));
-            Err(ArrowError::CDataInterface(format!("{rows} rows of {}, but {values} values", data.data_type())))
+            Err(ArrowError::CDataInterface(format!(
+                "{rows} rows of {}, but {values} values",
+                data.data_type()
+            )))
         }
     }
 }

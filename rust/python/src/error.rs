@@ -3,7 +3,6 @@
 use std::{io, path::Path};
 
 use pyo3::{exceptions::PyKeyboardInterrupt, prelude::*, types::PyDict};
-use pyo3_arrow::error::PyArrowError;
 use ruvector_core::{Error, PersistError};
 
 /// The result of everything that may fail on either side of the border.
@@ -25,15 +24,6 @@ impl From<Error> for Failure {
 impl From<PyErr> for Failure {
     fn from(error: PyErr) -> Self {
         Self::Python(error)
-    }
-}
-
-impl From<PyArrowError> for Failure {
-    fn from(error: PyArrowError) -> Self {
-        match error {
-            PyArrowError::ArrowError(error) => Self::Core(error.into()),
-            error => Self::Python(error.into()),
-        }
     }
 }
 

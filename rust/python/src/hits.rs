@@ -2,20 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, StructArray, cast::AsArray, types};
-use arrow_schema::{Field, FieldRef};
+use arrow_array::{Array, ArrayRef, cast::AsArray, types};
+use arrow_schema::Field;
 use numpy::{IntoPyArray, PyArrayMethods};
-use pyo3::{
-    prelude::*,
-    types::{PyCapsule, PyTuple},
-};
-use pyo3_arrow::ffi::{ArrayIterator, to_array_pycapsules, to_schema_pycapsule, to_stream_pycapsule};
+use pyo3::{prelude::*, types::PyCapsule};
 use ruvector_core::{
     Hits,
     ids::{Id, IdType},
 };
 
-use crate::error::Result;
+use crate::{error::Result, export};
 
 /// The neighbours of one or more queries: a table of `query_row`, `rank`, `id`, `distance`.
 #[pyclass(name = "Hits", module = "ruvector", frozen)]
@@ -119,12 +115,12 @@ impl PyHits {
     /// The nested form: one list of {id, distance} per query, null where the query was null.
     fn nested(&self) -> Result<PyNestedHits> {
         let array: ArrayRef = Arc::new(self.hits.to_nested()?);
-        let field = Arc::new(Field::new("hits", array.data_type().clone(), true));
+        let field = Field::new("hits", array.data_type().clone(), true);
         Ok(PyNestedHits { array, field })
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyCapsule>> {
-        Ok(to_schema_pycapsule(py, Hits::schema(self.hits.ids().id_type()).as_ref())?)
+        export::schema(py, Hits::schema(self.hits.ids().id_type()).as_ref())
     }
 
     /// The long form as an Arrow stream.
@@ -132,11 +128,11 @@ impl PyHits {
     fn __arrow_c_stream__<'py>(
         &self,
         py: Python<'py>,
-        requested_schema: Option<Bound<'py, PyCapsule>>,
+        requested_schema: Option<Bound<'py, PyAny>>,
     ) -> Result<Bound<'py, PyCapsule>> {
-        let batch: ArrayRef = Arc::new(StructArray::from(self.hits.to_batch()?));
-        let field = Field::new("", batch.data_type().clone(), false);
-        stream(py, vec![batch], Arc::new(field), requested_schema)
+        drop(requested_schema);
+        let batch = self.hits.to_batch()?;
+        export::stream(py, batch.schema(), vec![batch])
     }
 }
 
@@ -144,7 +140,7 @@ impl PyHits {
 #[pyclass(name = "NestedHits", module = "ruvector", frozen)]
 pub(crate) struct PyNestedHits {
     array: ArrayRef,
-    field: FieldRef,
+    field: Field,
 }
 
 #[pymethods]
@@ -154,35 +150,16 @@ impl PyNestedHits {
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyCapsule>> {
-        Ok(to_schema_pycapsule(py, self.field.as_ref())?)
+        export::schema(py, &self.field)
     }
 
     #[pyo3(signature = (requested_schema=None))]
     fn __arrow_c_array__<'py>(
         &self,
         py: Python<'py>,
-        requested_schema: Option<Bound<'py, PyCapsule>>,
-    ) -> Result<Bound<'py, PyTuple>> {
-        Ok(to_array_pycapsules(py, Arc::clone(&self.field), &self.array, requested_schema)?)
+        requested_schema: Option<Bound<'py, PyAny>>,
+    ) -> Result<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
+        drop(requested_schema);
+        export::array(py, &self.field, &self.array)
     }
-
-    #[pyo3(signature = (requested_schema=None))]
-    fn __arrow_c_stream__<'py>(
-        &self,
-        py: Python<'py>,
-        requested_schema: Option<Bound<'py, PyCapsule>>,
-    ) -> Result<Bound<'py, PyCapsule>> {
-        stream(py, vec![Arc::clone(&self.array)], Arc::clone(&self.field), requested_schema)
-    }
-}
-
-/// Chunks of one column, or of a table as structs, as a stream.
-pub(crate) fn stream<'py>(
-    py: Python<'py>,
-    chunks: Vec<ArrayRef>,
-    field: FieldRef,
-    requested_schema: Option<Bound<'py, PyCapsule>>,
-) -> Result<Bound<'py, PyCapsule>> {
-    let reader = ArrayIterator::new(chunks.into_iter().map(Ok), field);
-    Ok(to_stream_pycapsule(py, Box::new(reader), requested_schema)?)
 }

@@ -6,8 +6,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use arrow_array::{ArrayRef, StructArray};
-use arrow_schema::{DataType, Field};
 use pyo3::{prelude::*, types::PyCapsule};
 use ruvector_core::{
     Error, Index,
@@ -18,7 +16,8 @@ use ruvector_core::{
 use crate::{
     args::{Whole, pool},
     error::{Failure, Result},
-    hits::{self, PyHits},
+    export,
+    hits::PyHits,
     input::{Given, Role, Width},
     interrupt,
     progress::Progress,
@@ -250,18 +249,14 @@ impl PyIndex {
     fn __arrow_c_stream__<'py>(
         &self,
         py: Python<'py>,
-        requested_schema: Option<Bound<'py, PyCapsule>>,
+        requested_schema: Option<Bound<'py, PyAny>>,
     ) -> Result<Bound<'py, PyCapsule>> {
+        drop(requested_schema);
         let batches = self.get()?.to_batches()?;
         let Some(first) = batches.first() else {
             return Err(Error::EmptyIndex("no row holds a vector".into()).into());
         };
-        let schema = first.schema();
-        let field = Field::new("", DataType::Struct(schema.fields().clone()), false)
-            .with_metadata(schema.metadata().clone());
-        let chunks =
-            batches.into_iter().map(|batch| Arc::new(StructArray::from(batch)) as ArrayRef).collect();
-        hits::stream(py, chunks, Arc::new(field), requested_schema)
+        export::stream(py, first.schema(), batches)
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> Result<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {

@@ -1,13 +1,19 @@
 //! The extension module `ruvector._ruvector`: Python's door to the core.
 //!
-//! [`input`] takes in what Python brings, [`interrupt`] runs the work off the GIL, [`hits`] hands out the answers and
-//! [`error`] the refusals.
+//! [`input`] takes in what Python brings, [`interrupt`] runs the work off the GIL, [`hits`] and [`export`] hand out the
+//! answers, [`error`] the refusals.
+
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "nobody links to this crate: who reads it, reads all of it"
+)]
 
 mod args;
 mod arrays;
 mod build;
 mod cpu;
 mod error;
+mod export;
 mod hits;
 mod index;
 mod input;

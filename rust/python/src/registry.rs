@@ -29,7 +29,7 @@ pub(crate) struct Reference {
     /// Its name in the process that made the plan.
     key: String,
     /// The file it was saved to or opened from.
-    path: Option<PathBuf>,
+    path: Option<String>,
     /// What the index in that file must be.
     digest: Option<String>,
 }
@@ -113,7 +113,7 @@ pub(crate) fn resolve(reference: &Reference) -> Result<Arc<Index>, Lost> {
         (None, None) => return Err(Lost::Unsaved),
         (None, Some(path)) => {
             // The lock is held meanwhile: mapping a file is quick, and two threads would map it twice.
-            let index = Arc::new(reopen(path, reference.digest.as_deref())?);
+            let index = Arc::new(reopen(Path::new(path), reference.digest.as_deref())?);
             registry.enter(reference.key.clone(), &index);
             index
         }
@@ -158,7 +158,9 @@ fn new_key() -> String {
 #[pyfunction]
 #[pyo3(signature = (index, *, keep=true))]
 pub(crate) fn plan_reference(py: Python<'_>, index: &Bound<'_, PyIndex>, keep: bool) -> PyResult<Reference> {
-    let (index, path) = (index.get().get()?, index.get().path());
+    // A path that is not text cannot be part of a plan.
+    let path = index.get().path().and_then(|path| path.into_os_string().into_string().ok());
+    let index = index.get().get()?;
     // A digest costs a pass over the codes, once; only a file can be mistaken for another.
     let digest = path.as_ref().map(|_| py.detach(|| index.digest().to_owned()));
     let mut registry = Registry::open();

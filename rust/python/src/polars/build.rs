@@ -35,16 +35,14 @@ pub(super) fn field(fields: &[Field], pickled: &[u8]) -> Result<Field> {
 }
 
 /// Builds. A column without a single vector has no index, and null for a name: nobody is near nothing.
-pub(super) fn call(inputs: Vec<Column>, pickled: &[u8]) -> Result<Column> {
+pub(super) fn call(inputs: &[Column], pickled: &[u8]) -> Result<Column> {
     let args: BuildArgs = kwargs::parse(pickled)?;
-    let mut inputs = inputs.into_iter();
-    let column = inputs.next().ok_or_else(|| Refusal("expected a vector column".into()))?;
-    let ids = inputs.next();
-    let chunk = match build(&column, ids.as_ref(), &args)? {
+    let column = inputs.first().ok_or_else(|| Refusal("expected a vector column".into()))?;
+    let chunk = match build(column, inputs.get(1), &args)? {
         Some(index) => name(index)?,
         None => new_null_array(&name_type(), 1),
     };
-    Ok(Column { name: column.name, data_type: name_type(), chunks: vec![chunk] })
+    Ok(Column { name: column.name.clone(), data_type: name_type(), chunks: vec![chunk] })
 }
 
 fn build(column: &Column, ids: Option<&Column>, args: &BuildArgs) -> Result<Option<Index>> {

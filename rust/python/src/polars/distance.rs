@@ -25,9 +25,9 @@ pub(super) fn field(fields: &[Field], pickled: &[u8]) -> Result<Field> {
 }
 
 /// Answers a batch. A column of one row is measured against every row of the other; null where either row is null.
-pub(super) fn call(inputs: Vec<Column>, pickled: &[u8]) -> Result<Column> {
+pub(super) fn call(inputs: &[Column], pickled: &[u8]) -> Result<Column> {
     let args: DistanceArgs = kwargs::parse(pickled)?;
-    let [one, other] = inputs.as_slice() else { return Err(two_columns(inputs.len())) };
+    let [one, other] = inputs else { return Err(two_columns(inputs.len())) };
     let rows = match (one.len(), other.len()) {
         (a, b) if a == b => a,
         (1, b) => b,
@@ -56,7 +56,7 @@ fn measure(queries: &Vectors, vectors: &Vectors, rows: usize, metric: Metric) ->
         span.map(|row| pairs.distance(row)).collect::<Result<Vec<_>, _>>()
     });
     let distances = tasks.map_err(vectors::refusal)?;
-    Ok(Arc::new(Float32Array::from_iter(distances.into_iter().flatten())))
+    Ok(Arc::new(distances.into_iter().flatten().collect::<Float32Array>()))
 }
 
 /// One pair after the other, with the same buffers.

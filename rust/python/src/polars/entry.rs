@@ -14,7 +14,7 @@ use super::{
 };
 
 type FieldFn = fn(&[Field], &[u8]) -> Result<Field>;
-type CallFn = fn(Vec<Column>, &[u8]) -> Result<Column>;
+type CallFn = fn(&[Column], &[u8]) -> Result<Column>;
 
 /// Plugin ABI 0.1, as `(major << 16) | minor`.
 #[unsafe(no_mangle)]
@@ -106,7 +106,7 @@ unsafe fn answer_call(
         // SAFETY: Polars keeps the bytes alive during the call.
         let kwargs = unsafe { abi::read_bytes(kwargs.0, kwargs.1) };
         let columns = inputs.into_iter().map(Input::import).collect::<Result<Vec<_>>>()?;
-        abi::export(&call(columns, kwargs)?)
+        abi::export(&call(&columns, kwargs)?)
     });
     if let Some(answer) = answer {
         // SAFETY: Polars passes room for one export, which holds nothing that would have to be dropped.

@@ -30,17 +30,16 @@ pub(super) fn field(fields: &[Field], pickled: &[u8]) -> Result<Field> {
 }
 
 /// Answers a batch.
-pub(super) fn call(inputs: Vec<Column>, pickled: &[u8]) -> Result<Column> {
+pub(super) fn call(inputs: &[Column], pickled: &[u8]) -> Result<Column> {
     let args: KnnArgs = kwargs::parse(pickled)?;
-    let mut inputs = inputs.into_iter();
-    let queries = inputs.next().ok_or_else(|| Refusal("expected a vector column".into()))?;
+    let queries = inputs.first().ok_or_else(|| Refusal("expected a vector column".into()))?;
     let index = match &args.index {
         Some(reference) => Some(registry::resolve(reference)?),
-        None => inputs.next().map_or(Ok(None), |keys| named_by(&keys))?,
+        None => inputs.get(1).map_or(Ok(None), named_by)?,
     };
     let data_type = answer_type(args.id_type()?, args.ranked);
     let chunk = match index {
-        Some(index) => search(&index, &queries, &args)?,
+        Some(index) => search(&index, queries, &args)?,
         None => new_null_array(&data_type, queries.len()),
     };
     if *chunk.data_type() != data_type {
@@ -49,7 +48,7 @@ pub(super) fn call(inputs: Vec<Column>, pickled: &[u8]) -> Result<Column> {
             "the plan was made for an index with {planned} ids, this one answers {found}"
         )));
     }
-    Ok(Column { name: queries.name, data_type, chunks: vec![chunk] })
+    Ok(Column { name: queries.name.clone(), data_type, chunks: vec![chunk] })
 }
 
 fn search(index: &Index, queries: &Column, args: &KnnArgs) -> Result<ArrayRef> {

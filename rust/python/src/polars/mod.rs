@@ -1,9 +1,9 @@
 //! Polars' door: an expression plugin by Polars' plugin ABI 0.1, in the same library as the Python module.
 //!
 //! The ABI is plain C carrying Arrow structs, so no Polars crate is linked and one build serves every Polars that
-//! speaks it (tried on 1.20, 1.41 and 2.1). A call enters by [`entry`], its inputs become Arrow arrays in [`import`],
-//! [`knn`], [`distance`] or [`build`] answers, and [`export`] hands the answer over. Only those that touch the C structs may be
-//! unsafe.
+//! speaks it (tried on 1.20, 1.41 and 2.1). A call enters by [`entry`]; [`abi`] makes Arrow arrays of its inputs, [`knn`],
+//! [`distance`] or [`build`] answers, and [`abi`] hands the answer over. Only these two, where C structs are touched, may
+//! be unsafe.
 //!
 //! Polars calls from its own threads, several at once, without the GIL and possibly in a process where Python has not
 //! imported this module. Nothing here touches Python.
@@ -45,7 +45,7 @@ struct Column {
 
 impl Column {
     fn len(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.len()).sum()
+        self.chunks.iter().map(Array::len).sum()
     }
 
     fn field(&self) -> Field {

@@ -109,9 +109,10 @@ fn fixed_width(views: &BinaryViewArray, width: usize) -> Result<ArrayRef> {
     let values = adjacent(views, width).unwrap_or_else(|| {
         let mut values = MutableBuffer::with_capacity(views.len() * width);
         for row in 0..views.len() {
-            match valid(row) {
-                true => values.extend_from_slice(views.value(row)),
-                false => values.extend_zeros(width),
+            if valid(row) {
+                values.extend_from_slice(views.value(row));
+            } else {
+                values.extend_zeros(width);
             }
         }
         values.into()
@@ -143,13 +144,11 @@ pub(super) fn address_field(fields: &[Field], _kwargs: &[u8]) -> Result<Field> {
 
 /// For each row, the address of the first vector of its chunk, as the search sees it. This is how the tests prove
 /// that nothing is copied on the way.
-pub(super) fn address_call(inputs: Vec<Column>, _kwargs: &[u8]) -> Result<Column> {
-    let Some(column) = inputs.into_iter().next() else {
-        return Err(Refusal("expected a vector column".into()));
-    };
-    let addresses = vectors(&column, None)?.map_or(Vec::new(), |vectors| vectors.addresses());
+pub(super) fn address_call(inputs: &[Column], _kwargs: &[u8]) -> Result<Column> {
+    let column = inputs.first().ok_or_else(|| Refusal("expected a vector column".into()))?;
+    let addresses = vectors(column, None)?.map_or(Vec::new(), |vectors| vectors.addresses());
     let rows = column.chunks.iter().zip(addresses);
     let rows = rows.flat_map(|(chunk, address)| std::iter::repeat_n(address as u64, chunk.len()));
     let chunks: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from_iter_values(rows))];
-    Ok(Column { name: column.name, data_type: DataType::UInt64, chunks })
+    Ok(Column { name: column.name.clone(), data_type: DataType::UInt64, chunks })
 }
