@@ -42,7 +42,13 @@ pub(super) fn save(index: &Index, path: &Path, keep: Keep) -> Result<()> {
     // Like any file the user creates; without it, nobody else could read the index.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let file = builder.tempfile_in(folder).map_err(failed)?;
+    let file = builder.tempfile_in(folder).map_err(|error| {
+        // The error of the library names the temporary file, which nobody asked for.
+        failed(io::Error::new(
+            error.kind(),
+            format!("cannot write into {}: {}", folder.display(), error.kind()),
+        ))
+    })?;
     let mut buffered = BufWriter::new(file.as_file());
     write(index, &mut buffered, keep, path)?;
     buffered.into_inner().map_err(|error| failed(error.into_error()))?.sync_all().map_err(failed)?;

@@ -27,7 +27,7 @@ pub struct Calibration {
     curves: Vec<Curve>,
 }
 
-/// The share of the `k` nearest rows that lie in the `nprobe` most promising lists.
+/// The share of the `k` nearest rows that lie in the `nprobe` most promising lists, less one standard error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Curve {
     /// The number of neighbours.
@@ -67,7 +67,7 @@ impl Calibration {
         monitor.advance(Phase::Calibrate, 0, 1);
         let corpus = Sample::new(vectors, ROWS, index.router().rotation().seed());
         let asked = Sample::new(vectors, QUERIES, index.router().rotation().seed().wrapping_add(1));
-        let queries = asked.collect(vectors)?;
+        let queries = asked.collect()?;
         let depth = DEPTHS[DEPTHS.len() - 1].min(corpus.rows.len().saturating_sub(1)).max(1);
         // One neighbour more than asked for: the row itself is among them.
         let kernels = index.router().kernels();
@@ -120,17 +120,26 @@ fn lists_of_rows(index: &Index, rows: usize) -> Vec<u32> {
     list_of
 }
 
+/// What was found after each number of probes, less one standard error: the queries of a user are another sample.
 fn curve(k: usize, ranks: &[Vec<usize>], nlist: usize) -> Curve {
-    let wanted: usize = ranks.iter().map(|ranks| ranks.len().min(k)).sum();
-    let mut found = vec![0_usize; nlist + 1];
-    for &rank in ranks.iter().flat_map(|ranks| ranks.iter().take(k)) {
-        found[rank] += 1;
+    let mut met: Vec<Vec<usize>> = vec![Vec::new(); nlist + 1];
+    for (query, ranks) in ranks.iter().enumerate() {
+        for &rank in ranks.iter().take(k) {
+            met[rank].push(query);
+        }
     }
+    let wanted = ranks.first().map_or(0, |ranks| ranks.len().min(k)).max(1);
+    let mut found = vec![0_usize; ranks.len()];
+    // Counted in whole neighbours, so that everything found is a share of exactly 1.
+    let (mut sum, mut squares) = (0, 0);
     let mut points: Vec<(usize, f64)> = Vec::new();
-    let mut sum = 0;
-    for (nprobe, count) in found.into_iter().enumerate().skip(1) {
-        sum += count;
-        let share = if wanted == 0 { 1.0 } else { sum as f64 / wanted as f64 };
+    for (nprobe, met) in met.into_iter().enumerate().skip(1) {
+        for query in met {
+            sum += 1;
+            squares += 2 * found[query] + 1;
+            found[query] += 1;
+        }
+        let share = share_less_error(sum, squares, ranks.len(), wanted);
         // Every step of a long curve would fill the file; steps of a hundredth of what is still missing do not.
         let last = points.last().map_or(0.0, |point| point.1);
         if points.is_empty() || share - last >= (1.0 - last) * 0.01 || (nprobe == nlist && share > last) {
@@ -138,6 +147,14 @@ fn curve(k: usize, ranks: &[Vec<usize>], nlist: usize) -> Curve {
         }
     }
     Curve { k, points }
+}
+
+/// The mean share of `wanted` neighbours that `queries` found, less the standard error of that mean.
+fn share_less_error(sum: usize, squares: usize, queries: usize, wanted: usize) -> f64 {
+    let count = queries as f64;
+    let mean = sum as f64 / count;
+    let variance = (squares as f64 / count - mean * mean).max(0.0);
+    ((mean - (variance / count).sqrt()) / wanted as f64).clamp(0.0, 1.0)
 }
 
 /// Some rows of a column, as a corpus whose ids are the row numbers.
@@ -151,7 +168,8 @@ impl<'a> Sample<'a> {
         Self { vectors, rows: vectors.sample_rows(wanted, seed) }
     }
 
-    fn collect(&self, vectors: &Vectors) -> Result<Vectors> {
+    fn collect(&self) -> Result<Vectors> {
+        let vectors = self.vectors;
         let mut values = vec![0.0; self.rows.len() * vectors.dim()];
         for (&row, target) in self.rows.iter().zip(values.chunks_exact_mut(vectors.dim())) {
             vectors.copy_row(row, target);

@@ -24,6 +24,10 @@ pub(super) trait Sink<'a> {
     fn offer(&mut self, segment: &'a Segment, slot: usize, estimate: f32, lower: f32);
 }
 
+/// Room for rounding, as a share of the numbers that a bound is added up from: rows that are equal to the k-th best but
+/// for the last bits must reach the exact comparison, where ties are decided.
+const ROUNDING: f32 = 1e-5;
+
 /// How far to look and how sure to be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reach {
@@ -80,13 +84,18 @@ impl<'a> Probe<'a> {
         }
         let router = index.router();
         let terms = list_terms(router.metric().family(), self.kernels, &self.rotated, router.centroid(list));
+        let room = ROUNDING * (terms.g_add.abs() + terms.g_error * terms.g_error);
+        let limit = |sink: &_| {
+            let limit = Sink::limit(sink);
+            limit + limit.abs() * ROUNDING + room
+        };
         let mut terms = QueryTerms::new(&self.query, terms, epsilon, f32::INFINITY);
         let (mut sums, mut bounds) = ([0; BLOCK], BlockBounds::default());
         for run in runs {
             let segment = &index.segments[run.segment];
             for block in run.blocks.clone() {
                 let Some(factors) = segment.factors(block) else { continue };
-                terms.limit = sink.limit();
+                terms.limit = limit(sink);
                 self.kernels.scan_block(segment.code(block), self.query.lut(), &mut sums);
                 let survivors = self.kernels.bounds(&sums, &factors, &terms, &mut bounds);
                 let mut survivors = survivors & taken(segment.count[block]);
@@ -94,7 +103,7 @@ impl<'a> Probe<'a> {
                     let lane = survivors.trailing_zeros() as usize;
                     survivors &= survivors - 1;
                     // The limit falls while the block's own rows are offered.
-                    if bounds.lower[lane] <= sink.limit() {
+                    if bounds.lower[lane] <= limit(sink) {
                         sink.offer(segment, block * BLOCK + lane, bounds.estimate[lane], bounds.lower[lane]);
                     }
                 }

@@ -194,6 +194,23 @@ fn ids_of_every_type_come_back_and_break_ties() {
     }
 }
 
+/// Rows that are equal have equal estimates, up to rounding: the bound must not choose among them.
+#[test]
+fn of_equal_rows_those_with_the_smallest_ids_are_found() {
+    let one = clustered(1, 33, 1, 5);
+    let mut values = clustered(900, 33, 6, 11);
+    for row in (0..900).step_by(7) {
+        values[row * 33..(row + 1) * 33].copy_from_slice(&one);
+    }
+    let (table, query) = (column(values, 33), column(one, 33));
+    for metric in [Metric::L2Sq, Metric::Cosine] {
+        let index = build(&table, &BuildParams { metric, ..BuildParams::default() });
+        let found = search(&index, &query, &SearchParams { k: 9, ..SearchParams::default() });
+        let expected: Vec<String> = (0..9).map(|at| (at * 7).to_string()).collect();
+        assert_eq!(answers(&found).0, expected, "{metric}");
+    }
+}
+
 #[test]
 fn null_rows_are_left_out_and_the_others_keep_their_numbers() {
     let nulls = NullBuffer::from((0..300).map(|row| row % 3 != 0).collect::<Vec<_>>());
