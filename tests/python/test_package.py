@@ -42,10 +42,10 @@ def test_examples_of_the_stub_run(
     assert runner.failures == 0
 
 
-def test_stubs_agree_with_what_runs() -> None:
+def test_stubs_agree_with_what_runs(tmp_path: Path) -> None:
     config = Path(__file__).parents[2] / "pyproject.toml"
     command = [sys.executable, "-m", "mypy.stubtest", "ruvector._ruvector", "--mypy-config-file", str(config)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PACKAGE.parent)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import polars as pl
 import pytest
+
 import ruvector as rv
 
 if TYPE_CHECKING:
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-Collect = "Callable[[pl.LazyFrame], pl.DataFrame]"
-Rows = "npt.NDArray[np.float32]"
+    Collect: TypeAlias = Callable[[pl.LazyFrame], pl.DataFrame]
+    Rows: TypeAlias = npt.NDArray[np.float32]
+
 METRICS: list[Any] = ["l2sq", "l2", "cosine", "ip"]
 
 
@@ -47,7 +49,9 @@ def test_bit_for_bit_the_distances_of_a_search(docs: Rows, queries: Rows, metric
     for row, query in enumerate(queries[:3]):
         table = pl.DataFrame({"d": pl.Series(docs[ids[row]])})
         for one in (query, query.tolist(), tuple(query.tolist())):
-            assert table.select(pl.col("d").ruvector.distance(one, metric))["d"].to_list() == near[row].tolist()
+            assert (
+                table.select(pl.col("d").ruvector.distance(one, metric))["d"].to_list() == near[row].tolist()
+            )
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -104,7 +108,10 @@ def test_a_literal_lets_filters_through(docs: Rows, queries: Rows) -> None:
     ("other", "words"),
     [
         ([1.0, 2.0], "d has 32, literal has 2"),
-        (pl.col("d").cast(pl.Array(pl.Float64, 32)), r"d: expected .* got Array\(Float64, 32\); convert it first"),
+        (
+            pl.col("d").cast(pl.Array(pl.Float64, 32)),
+            r"d: expected .* got Array\(Float64, 32\); convert it first",
+        ),
         (pl.lit(1.0), "expected Array"),
     ],
 )
@@ -124,7 +131,7 @@ def test_what_is_not_finite_is_refused_and_not_near(docs: Rows, queries: Rows, c
             collect(table.lazy().select(pl.col("q").ruvector.distance("d")))
 
 
-def test_lists_of_different_widths(queries: Rows) -> None:
+def test_lists_of_different_widths() -> None:
     table = pl.DataFrame({"a": [[1.0, 2.0]], "b": [[1.0]]}).cast(pl.List(pl.Float32))
     with pytest.raises(pl.exceptions.ComputeError, match="a has 2, b has 1"):
         table.select(pl.col("a").ruvector.distance("b"))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gc
 import inspect
-from typing import TYPE_CHECKING, Any
+import itertools
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import polars as pl
 import pytest
-import ruvector as rv
 from polars.testing import assert_frame_equal
+
+import ruvector as rv
 from ruvector._ruvector import planned_indexes
 
 if TYPE_CHECKING:
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-Collect = "Callable[[pl.LazyFrame], pl.DataFrame]"
-Rows = "npt.NDArray[np.float32]"
+    Collect: TypeAlias = Callable[[pl.LazyFrame], pl.DataFrame]
+    Rows: TypeAlias = npt.NDArray[np.float32]
 
 DIM = 32
 VECTOR = pl.Array(pl.Float32, DIM)
@@ -111,9 +113,7 @@ class Probe:
         return table
 
 
-def test_nothing_runs_before_the_plan_does(
-    left: pl.DataFrame, right: pl.DataFrame, collect: Collect
-) -> None:
+def test_nothing_runs_before_the_plan_does(left: pl.DataFrame, right: pl.DataFrame, collect: Collect) -> None:
     queries, docs = Probe(left), Probe(right)
     plan = queries.plan.ruvector.knn_join(docs.plan, on="v", k=1, exact=True).filter(pl.col("q") < 5)
     plan.collect_schema()
@@ -178,8 +178,9 @@ def test_hits_that_the_right_frame_lacks(left: pl.DataFrame, right: pl.DataFrame
 
 def test_nothing_on_either_side(left: pl.DataFrame, right: pl.DataFrame, collect: Collect) -> None:
     nothing = right.with_columns(v=pl.lit(None, dtype=VECTOR))
+    makers: list[Callable[[pl.DataFrame], Any]] = [pl.DataFrame.lazy, pl.DataFrame.clone]
     for docs in (right.head(0), nothing):
-        for make in (lambda table: table.lazy(), lambda table: table):
+        for make in makers:
             found = make(left).ruvector.knn_join(make(docs), on="v")
             found = collect(found) if isinstance(found, pl.LazyFrame) else found
             assert found.height == 0
@@ -216,7 +217,11 @@ def test_a_copy_of_the_right_vectors_comes_along(left: pl.DataFrame, right: pl.D
         ({"left_on": "v"}, rv.InvalidParameter, "on: expected on, or left_on and right_on"),
         ({"on": "v", "left_on": "v"}, rv.InvalidParameter, "on: expected None with left_on or right_on"),
         ({"on": "w"}, rv.InvalidParameter, "on: expected one of the columns q, v, got 'w'"),
-        ({"left_on": "v", "right_on": "w"}, rv.InvalidParameter, "right_on: expected one of the columns number,"),
+        (
+            {"left_on": "v", "right_on": "w"},
+            rv.InvalidParameter,
+            "right_on: expected one of the columns number,",
+        ),
         ({"on": "v", "id": "w"}, rv.InvalidParameter, "id: expected one of the columns"),
         ({"on": "v", "id": "v"}, rv.InvalidVectorType, "v: expected integers or strings, got Array"),
         ({"on": "v", "how": "outer"}, rv.InvalidParameter, "how: expected inner or left, got 'outer'"),
@@ -238,18 +243,18 @@ def test_an_index_that_does_not_fit(left: pl.DataFrame, right: pl.DataFrame) -> 
     lazy = left.lazy()
     with pytest.raises(rv.InvalidParameter, match=r"metric: expected the index's own \(cosine\), got 'l2'"):
         lazy.ruvector.knn_join(right, on="v", index=index, id="title", metric="l2")
-    with pytest.raises(rv.InvalidParameter, match=r"id: expected a column of the index's ids \(str\), got row n"):
+    with pytest.raises(
+        rv.InvalidParameter, match=r"id: expected a column of the index's ids \(str\), got row n"
+    ):
         lazy.ruvector.knn_join(right, on="v", index=index)
     with pytest.raises(rv.InvalidParameter, match=r"\(str\), got number \(Int64\)"):
         lazy.ruvector.knn_join(right, on="v", index=index, id="number")
     narrow = left.with_columns(pl.lit([0.0, 1.0], dtype=pl.Array(pl.Float32, 2)).alias("v"))
-    for call in (
-        lambda: narrow.lazy().ruvector.knn_join(right, on="v", index=index, id="title"),
-        lambda: narrow.lazy().ruvector.knn_join(right, on="v"),
-        lambda: narrow.ruvector.knn_join(right, on="v"),
-    ):
+    frames: list[Any] = [narrow, narrow.lazy()]
+    options: list[dict[str, Any]] = [{}, {"index": index, "id": "title"}]
+    for frame, option in itertools.product(frames, options):
         with pytest.raises(rv.DimensionMismatch, match="has 32, left column v has 2"):
-            call()
+            frame.ruvector.knn_join(right, on="v", **option)
 
 
 def test_wrong_types_are_seen_when_the_plan_is_made(left: pl.DataFrame, right: pl.DataFrame) -> None:
@@ -275,7 +280,9 @@ def test_wrong_values_are_seen_when_the_plan_runs(
         collect(left.lazy().ruvector.knn_join(right.with_columns(v=pl.Series(broken)), on="v"))
 
 
-def test_runs_at_once_and_in_the_background(left: pl.DataFrame, right: pl.DataFrame, collect: Collect) -> None:
+def test_runs_at_once_and_in_the_background(
+    left: pl.DataFrame, right: pl.DataFrame, collect: Collect
+) -> None:
     many = pl.concat([left] * 200)
     truth = many.ruvector.knn_join(right, on="v", k=1)
     plan = many.lazy().ruvector.knn_join(right.lazy(), on="v", k=1)

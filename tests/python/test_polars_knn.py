@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import polars as pl
 import pytest
-import ruvector as rv
 from polars.testing import assert_frame_equal
+
+import ruvector as rv
 from ruvector._ruvector import buffer_addresses
 from ruvector.polars import plugin
 
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-Collect = "Callable[[pl.LazyFrame], pl.DataFrame]"
-Rows = "npt.NDArray[np.float32]"
+    Collect: TypeAlias = Callable[[pl.LazyFrame], pl.DataFrame]
+    Rows: TypeAlias = npt.NDArray[np.float32]
 
 DIM = 32
 # The forms of a vector column; not every Polars has half floats.
 FORMS: dict[str, Any] = {
-    "Array(Float32)": lambda rows: pl.Series(rows),
+    "Array(Float32)": pl.Series,
     "List(Float32)": lambda rows: pl.Series(rows).arr.to_list(),
     "Binary": lambda rows: pl.Series([None if row is None else row.tobytes() for row in rows]),
 }
@@ -34,7 +35,7 @@ if hasattr(pl, "Float16"):
     FORMS["Binary of Float16"] = lambda rows: pl.Series([row.tobytes() for row in rows.astype(np.float16)])
 
 IDS: dict[str, Any] = {
-    "row numbers": lambda n: None,
+    "row numbers": lambda _: None,
     "int64": lambda n: pl.Series(range(n, 0, -1)) + 2**40,
     "uint64": lambda n: pl.Series(range(n), dtype=pl.UInt64) + 2**63,
     "str": lambda n: pl.Series([f"doc {at}" for at in range(n)]),
@@ -186,9 +187,7 @@ def test_what_only_the_values_tell_is_seen_when_the_plan_runs(
         ({"epsilon": float("inf")}, "epsilon"),
     ],
 )
-def test_impossible_arguments_are_seen_at_the_call(
-    docs: Rows, arguments: dict[str, Any], name: str
-) -> None:
+def test_impossible_arguments_are_seen_at_the_call(docs: Rows, arguments: dict[str, Any], name: str) -> None:
     with pytest.raises(rv.InvalidParameter) as caught:
         pl.col("v").ruvector.knn(rv.build(docs), **arguments)
     assert caught.value.name == name
@@ -218,7 +217,7 @@ def test_the_streaming_engine_streams_it(docs: Rows, queries: Rows) -> None:
     physical: Any = {"engine": "streaming", "plan_stage": "physical"}
     text = plan.show_graph(raw_output=True, show=False, **physical)
     assert text is not None
-    # What works on one batch after the other is a `select`; what gathers all rows first has a node of its own.
+    # What works batch by batch is a `select`; what gathers all rows first has a node of its own.
     assert "ruvector_knn" in text
     assert "columnar-function" not in text
     assert "in-memory-map" not in text

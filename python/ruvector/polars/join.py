@@ -125,8 +125,9 @@ def knn_join(
     keys = _keys(on, left_on, right_on, needs_right=index is None)
     if isinstance(left, pl.LazyFrame):
         join = _Join(left, right.lazy(), keys, id, how, suffix, options)
-        plan = join.with_index(index) if index is not None else join.building(metric or "l2sq")
-        return plan  # pyright: ignore[reportReturnType] - it narrows to a copy of the type
+        if index is not None:
+            return join.with_index(index)  # pyright: ignore[reportReturnType]
+        return join.building(metric or "l2sq")  # pyright: ignore[reportReturnType]
     # Nothing is lazy here: the right frame is run once, and the left column is lent as it lies.
     right = right.lazy().collect()
     join = _Join(left.lazy(), right.lazy(), keys, id, how, suffix, options)
