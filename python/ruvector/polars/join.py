@@ -25,6 +25,9 @@ How: TypeAlias = Literal["inner", "left"]
 
 # Columns of the plan that are gone when it is done.
 _ID, _HITS, _INDEX = "__ruvector_id", "__ruvector_hits", "__ruvector_index"
+# Older versions (1.20 was seen to) copy the index's name, and drop the original and the index with it, before
+# a plan that `collect_all` runs is done. There the eight indexes built last stay in memory.
+_LETS_GO_EARLY = tuple(int(part) for part in pl.__version__.split(".")[:2]) < (1, 41)
 _ID_TYPES: dict[str, type[pl.DataType]] = {"int64": pl.Int64, "uint64": pl.UInt64, "str": pl.String}
 
 
@@ -86,7 +89,8 @@ def knn_join(
     -------
     DataFrame or LazyFrame
         Like `left`. Its columns, those of `right`, ``rank`` (``Int32``, 0 is the nearest) and ``distance``
-        (``Float32``), in the order of the left rows and then of the ranks. The right vector column is left
+        (``Float32``), in the order of the left rows and then of the ranks (but for the first streaming engine
+        of Polars, ``collect(streaming=True)``, which keeps no order). The right vector column is left
         out, as the right key is by Polars' own joins; to have it, add a copy of it to `right`.
 
     Raises
@@ -205,9 +209,8 @@ class _Join:
         if dim is not None:
             self._check_dims(f"right column {self.right_on}", dim)
         columns = [pl.col(name) for name in (self.right_on, self.id) if name is not None]
-        build = plugin.call(
-            "build", columns, {"metric": metric, "nlist": None, "seed": 0}, is_elementwise=False
-        )
+        options = {"metric": metric, "nlist": None, "seed": 0, "keep": _LETS_GO_EARLY}
+        build = plugin.call("build", columns, options, is_elementwise=False)
         # Of the two sides of a cross join Polars streams the longer one, in order, unless it is told to
         # keep an order.
         queries = self._queries().join(self.right.select(build.alias(_INDEX)), how="cross")

@@ -129,10 +129,15 @@ pub(crate) fn resolve_entered(key: &str) -> Result<Arc<Index>, Lost> {
     Registry::open().find(key).ok_or(Lost::Dropped)
 }
 
-/// Enters an index under a new key, for a running plan to pass on. Whoever does keeps the index alive.
-pub(crate) fn enter(index: &Arc<Index>) -> String {
+/// Enters an index under a new key, for a running plan to pass on. Whoever does keeps the index alive, but for `keep`,
+/// which puts it among those used last.
+pub(crate) fn enter(index: &Arc<Index>, keep: bool) -> String {
     let key = new_key();
-    Registry::open().enter(key.clone(), index);
+    let mut registry = Registry::open();
+    registry.enter(key.clone(), index);
+    let dropped = if keep { registry.keep(index) } else { None };
+    drop(registry);
+    drop(dropped);
     key
 }
 

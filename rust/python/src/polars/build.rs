@@ -39,7 +39,7 @@ pub(super) fn call(inputs: &[Column], pickled: &[u8]) -> Result<Column> {
     let args: BuildArgs = kwargs::parse(pickled)?;
     let column = inputs.first().ok_or_else(|| Refusal("expected a vector column".into()))?;
     let chunk = match build(column, inputs.get(1), &args)? {
-        Some(index) => name(index)?,
+        Some(index) => name(index, args.keep)?,
         None => new_null_array(&name_type(), 1),
     };
     Ok(Column { name: column.name.clone(), data_type: name_type(), chunks: vec![chunk] })
@@ -61,9 +61,9 @@ fn name_type() -> DataType {
 }
 
 /// The index's name, as a column of one row whose text owns the index.
-fn name(index: Index) -> Result<ArrayRef> {
+fn name(index: Index, keep: bool) -> Result<ArrayRef> {
     let index = Arc::new(index);
-    let key = registry::enter(&index);
+    let key = registry::enter(&index, keep);
     let prefix: [u8; 4] = key.as_bytes().first_chunk().copied().unwrap_or_default();
     let view = ByteView::new(u32::try_from(key.len())?, &prefix);
     let text = abi::owning_buffer(key.into_bytes().into(), AssertUnwindSafe(index));

@@ -69,6 +69,8 @@ pub(super) struct BuildArgs {
     metric: String,
     nlist: Option<usize>,
     seed: u64,
+    /// Whether to keep the index for a while after the plan has let go of it.
+    pub(super) keep: bool,
 }
 
 impl BuildArgs {
