@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -167,8 +168,9 @@ PLANS = {
 }
 
 
-# Joins stream in bounded memory since Polars 2; those of 1.41 hold a part of what passes through.
-STREAMED = list(PLANS) if pl.__version__.startswith("2.") else ["knn"]
+# The first streaming engine of Polars, told apart by its own argument, has no joins of this kind.
+FIRST_ENGINE = "streaming" in inspect.signature(pl.LazyFrame.collect).parameters
+STREAMED = ["knn"] if FIRST_ENGINE else list(PLANS)
 
 
 @pytest.fixture(scope="session")
@@ -189,4 +191,4 @@ def test_a_million_queries_stream_in_bounded_memory(plan: str, python: Python, m
     )
     assert found == {"knn": 1_000_000, "knn_join": 10_000_000}[plan]
     # What 700,000 more queries and their hits would take, if they were held, is 300 MB.
-    assert more < 120e6
+    assert more < 200e6

@@ -211,9 +211,8 @@ class _Join:
         columns = [pl.col(name) for name in (self.right_on, self.id) if name is not None]
         options = {"metric": metric, "nlist": None, "seed": 0, "keep": _LETS_GO_EARLY}
         build = plugin.call("build", columns, options, is_elementwise=False)
-        # Of the two sides of a cross join Polars streams the longer one, in order, unless it is told to
-        # keep an order.
-        queries = self._queries().join(self.right.select(build.alias(_INDEX)), how="cross")
+        # The one row comes first: with the left frame there, Polars 1.41 holds all of it.
+        queries = self.right.select(build.alias(_INDEX)).join(self._queries(), how="cross")
         options = self.options | {"index": None, "dim": dim, "id_type": self.id_type()}
         return self._finish(queries, [pl.col(_INDEX)], options)
 
