@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from operator import index as as_int
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from polars.plugins import register_plugin_function
 
 from ruvector import _ruvector
 from ruvector.errors import InvalidParameter
+from ruvector.typing import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["call", "refuse", "search_options"]
 
-METRICS = ("l2sq", "l2", "cosine", "ip")
+METRICS: tuple[str, ...] = get_args(Metric)
 
 # The file, not its folder: there Polars would take the first library that it finds.
 _LIBRARY = _ruvector.__file__
