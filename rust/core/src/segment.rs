@@ -8,7 +8,7 @@ use half::{f16, slice::HalfFloatSliceExt};
 
 use crate::{
     ids::{Id, Ids},
-    rabitq::{BLOCK, BlockFactors},
+    rabitq::{BLOCK, BlockFactors, Factors, unpack},
     vectors::Element,
 };
 
@@ -97,6 +97,19 @@ impl Segment {
             f_rescale: self.f_rescale.as_chunks::<BLOCK>().0.get(block)?,
             f_error: self.f_error.as_chunks::<BLOCK>().0.get(block)?,
         })
+    }
+
+    /// The factors of the row in `slot`.
+    pub fn factors_of(&self, slot: usize) -> Factors {
+        Factors { f_add: self.f_add[slot], f_rescale: self.f_rescale[slot], f_error: self.f_error[slot] }
+    }
+
+    /// The code of the row in `slot`: dimension `i` in byte `i / 8`, bit `i % 8`.
+    pub fn code_of(&self, slot: usize) -> Vec<u8> {
+        let block = self.code(slot / BLOCK);
+        let mut code = vec![0; block.len() / BLOCK];
+        unpack(block, slot % BLOCK, code.len() * 8, &mut code);
+        code
     }
 
     /// The row number of the row in `slot` (block times 32 plus lane).

@@ -124,11 +124,9 @@ impl Header {
 
     fn check_calibration(&self) -> Result<(), PersistError> {
         for curve in self.calibration.curves() {
-            let fits = |(nprobe, share): &(usize, f64)| {
-                (1..=self.nlist).contains(nprobe) && (0.0..=1.0).contains(share)
-            };
-            if curve.k == 0 || !curve.points.iter().all(fits) {
-                let expected = "curves of k above 0, nprobe of 1 to nlist, shares of 0 to 1";
+            let fits = |(value, share): &(f64, f64)| value.is_finite() && (0.0..=1.0).contains(share);
+            if curve.k == 0 || !curve.spread.iter().chain(&curve.epsilon).all(fits) {
+                let expected = "curves of k above 0, finite values, shares of 0 to 1";
                 return Err(corrupt("calibration", expected, &format!("{curve:?}")));
             }
         }

@@ -2,14 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Index;
+use super::{
+    Index,
+    reach::farness,
+    route::{self, Key},
+};
 use crate::{
+    distance::Prepared,
     error::Result,
     exact::{self, Corpus},
     ids::{Id, IdType},
     monitor::{Monitor, Phase},
     pool::Pool,
-    rabitq::BLOCK,
+    rabitq::{BLOCK, list_terms},
+    recall::epsilon_for,
+    segment::Segment,
     vectors::Vectors,
 };
 
@@ -21,19 +28,22 @@ const ROWS: usize = 1 << 18;
 /// The numbers of neighbours that a curve is measured for.
 const DEPTHS: [usize; 2] = [10, 100];
 
-/// Recall against `nprobe`, one curve per depth.
+/// What was measured, one curve per depth.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     curves: Vec<Curve>,
 }
 
-/// The share of the `k` nearest rows that lie in the `nprobe` most promising lists, less one standard error.
+/// The share of the `k` nearest rows that are found, against each of the two things that lose them. Every share is less
+/// one standard error: the queries of a user are another sample.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Curve {
     /// The number of neighbours.
     pub k: usize,
-    /// `(nprobe, share)`, both ascending.
-    pub points: Vec<(usize, f64)>,
+    /// `(spread, share)`, both ascending: neighbours whose list is looked into.
+    pub spread: Vec<(f64, f64)>,
+    /// `(epsilon, share)`, both ascending: neighbours that the error bound does not drop.
+    pub epsilon: Vec<(f64, f64)>,
 }
 
 impl Calibration {
@@ -42,19 +52,30 @@ impl Calibration {
         &self.curves
     }
 
-    /// The fewest probes that keep the lists' part in a `recall` of the `k` nearest. Half of what may be lost is left
-    /// to the error bound ([`crate::recall::epsilon_for`]) and to the luck of the sample. Every list if the target was
-    /// never met.
-    pub fn nprobe(&self, k: usize, recall: f64, nlist: usize) -> usize {
-        let Some(curve) = self.curves.iter().find(|curve| curve.k >= k).or(self.curves.last()) else {
-            return nlist;
-        };
-        let target = 1.0 - (1.0 - recall) / 2.0;
-        let met =
-            curve.points.iter().find(|(_, share)| *share >= target).map_or(nlist, |(nprobe, _)| *nprobe);
+    /// The curve for `k` neighbours: the next deeper one, or the deepest.
+    fn curve(&self, k: usize) -> Option<&Curve> {
+        self.curves.iter().find(|curve| curve.k >= k).or(self.curves.last())
+    }
+
+    /// The smallest spread that keeps the lists' part in a `recall` of the `k` nearest. Three tenths of what may be lost
+    /// are left to the error bound and to queries that are not quite like the rows. `None` if the target was never met: every list then.
+    pub(super) fn spread(&self, k: usize, recall: f64) -> Option<f32> {
+        let curve = self.curve(k)?;
+        let met = first_to_reach(&curve.spread, 1.0 - (1.0 - recall) * 0.7)?;
         // Beyond the deepest curve the k nearest fill a ball whose lists grow about as its surface.
-        let deeper = (k as f64 / curve.k as f64).max(1.0).sqrt();
-        ((met as f64 * deeper).ceil() as usize).clamp(1, nlist)
+        let deeper = (k as f64 / curve.k as f64).max(1.0).powf(0.75);
+        Some((met * deeper) as f32)
+    }
+
+    /// The smallest epsilon at which the error bound loses at most a quarter of what `recall` allows to be lost.
+    ///
+    /// Less than the normal distribution asks for ([`epsilon_for`]): a neighbour is dropped only if its error exceeds
+    /// its distance to the k-th best, too. Where nothing was measured the normal distribution decides.
+    pub(super) fn epsilon(&self, k: usize, recall: f64) -> f32 {
+        let measured =
+            self.curve(k).and_then(|curve| first_to_reach(&curve.epsilon, 1.0 - (1.0 - recall) / 4.0));
+        let normal = epsilon_for(recall);
+        measured.map_or(normal, |measured| normal.min(measured as f32))
     }
 
     /// Measures an index on the vectors it was built from.
@@ -72,81 +93,164 @@ impl Calibration {
         // One neighbour more than asked for: the row itself is among them.
         let kernels = index.router().kernels();
         let truth = exact::search(&corpus, &queries, index.metric(), depth + 1, kernels, pool, monitor)?;
-        let list_of = lists_of_rows(index, vectors.len());
-        let ranks = pool.map(asked.rows.len(), |at| {
+        let places = places_of_rows(index, vectors.len());
+        let needs = pool.map(asked.rows.len(), |at| {
             let hits = truth.of_query(at).map(|hit| match truth.ids().get(hit) {
                 Id::Int64(row) => row as usize,
                 _ => 0,
             });
             let neighbours: Vec<usize> = hits.filter(|&row| row != asked.rows[at]).take(depth).collect();
-            Ok(ranks_of(index, &queries, at, &neighbours, &list_of))
+            let mut query = vec![0.0; index.dim()];
+            queries.copy_row(at, &mut query);
+            Ok(Asked::new(index, vectors, query).needs(&neighbours, &places))
         })?;
         monitor.advance(Phase::Calibrate, 1, 1);
         let mut depths: Vec<usize> = DEPTHS.iter().map(|&k| k.min(depth)).collect();
         depths.dedup();
-        Ok(Self { curves: depths.into_iter().map(|k| curve(k, &ranks, index.router().nlist())).collect() })
+        Ok(Self { curves: depths.into_iter().map(|k| curve(k, &needs)).collect() })
     }
 }
 
-/// How many lists have to be probed to meet each neighbour.
-fn ranks_of(
-    index: &Index,
-    queries: &Vectors,
-    query: usize,
-    neighbours: &[usize],
-    list_of: &[u32],
-) -> Vec<usize> {
-    let router = index.router();
-    let (mut widened, mut scratch) = (vec![0.0; router.dim()], Vec::new());
-    let mut projected = vec![0.0; router.padded_dim()];
-    router.project(queries.row(query, &mut widened), &mut scratch, &mut projected);
-    let mut keys = Vec::new();
-    router.keys(&projected, &mut keys);
-    keys.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    let mut rank = vec![0; keys.len()];
-    for (at, (_, list)) in keys.iter().enumerate() {
-        rank[*list as usize] = at + 1;
-    }
-    neighbours.iter().map(|&row| rank[list_of[row] as usize]).collect()
+fn first_to_reach(points: &[(f64, f64)], share: f64) -> Option<f64> {
+    points.iter().find(|point| point.1 >= share).map(|point| point.0)
 }
 
-fn lists_of_rows(index: &Index, rows: usize) -> Vec<u32> {
-    let mut list_of = vec![0; rows];
-    for segment in index.segments() {
+/// What it takes to find one neighbour.
+struct Need {
+    spread: f32,
+    /// How many standard deviations its estimate lies beyond its distance.
+    error: f32,
+    /// Its distance, and one standard deviation of its estimate.
+    value: f32,
+    sigma: f32,
+}
+
+impl Need {
+    /// The epsilon at which a bound keeps it while `limit` is the distance to beat.
+    fn epsilon(&self, limit: f32) -> f32 {
+        let spare = (limit - self.value) / self.sigma;
+        if self.sigma > 0.0 { (self.error - spare).max(0.0) } else { 0.0 }
+    }
+}
+
+/// A row that plays the query.
+struct Asked<'a> {
+    index: &'a Index,
+    vectors: &'a Vectors,
+    query: Prepared,
+    rotated: Vec<f32>,
+    squared_norm: f32,
+    /// Each list's key, and its place among them.
+    keys: Vec<f32>,
+    ranks: Vec<usize>,
+}
+
+impl<'a> Asked<'a> {
+    fn new(index: &'a Index, vectors: &'a Vectors, query: Vec<f32>) -> Self {
+        let router = index.router();
+        let (mut scratch, mut rotated) = (Vec::new(), vec![0.0; router.padded_dim()]);
+        router.project(&query, &mut scratch, &mut rotated);
+        let mut keys = vec![0.0; router.nlist()];
+        router.keys_tile(&rotated, &mut keys);
+        let mut sorted: Vec<Key> = keys.iter().copied().zip(0..).collect();
+        route::sort(&mut sorted);
+        let mut ranks = vec![0; sorted.len()];
+        for (rank, (_, list)) in sorted.into_iter().enumerate() {
+            ranks[list as usize] = rank;
+        }
+        let kernels = router.kernels();
+        let squared_norm = kernels.dot(&rotated, &rotated);
+        let query = Prepared::new(kernels, index.metric(), &query);
+        Self { index, vectors, query, rotated, squared_norm, keys, ranks }
+    }
+
+    fn needs(&self, neighbours: &[usize], places: &[Place]) -> Vec<Need> {
+        let family = self.index.metric().family();
+        let farness = |list: usize| farness(family, self.keys[list], self.squared_norm);
+        let nearest = self.ranks.iter().position(|&rank| rank == 0).map_or(0.0, farness);
+        let mut scratch = vec![0.0; self.index.dim()];
+        let each = neighbours.iter().map(|&row| {
+            let (segment, slot) = places[row];
+            let segment = &self.index.segments()[segment as usize];
+            let list = segment.list_id[slot as usize / BLOCK] as usize;
+            let value = self.query.value(self.index.router().kernels(), self.vectors.row(row, &mut scratch));
+            let (estimate, sigma) = self.estimate(segment, slot as usize, list);
+            Need {
+                spread: self.ranks[list] as f32 * (farness(list) - nearest).max(0.0),
+                error: (estimate - value) / sigma,
+                value,
+                sigma,
+            }
+        });
+        each.collect()
+    }
+
+    /// A row's estimate and its standard deviation, with the query as it is: the look-up table's error has room of its
+    /// own in the bound.
+    fn estimate(&self, segment: &Segment, slot: usize, list: usize) -> (f32, f32) {
+        let router = self.index.router();
+        let kernels = router.kernels();
+        let (factors, code) = (segment.factors_of(slot), segment.code_of(slot));
+        let signs: Vec<f32> =
+            (0..router.padded_dim()).map(|at| f32::from(code[at / 8] >> (at % 8) & 1) - 0.5).collect();
+        let terms = list_terms(router.metric().family(), kernels, &self.rotated, router.centroid(list));
+        let along = kernels.dot(&self.rotated, &signs);
+        (factors.f_add + terms.g_add + factors.f_rescale * along, factors.f_error * terms.g_error)
+    }
+}
+
+/// The segment and the slot of a row.
+type Place = (u32, u32);
+
+fn places_of_rows(index: &Index, rows: usize) -> Vec<Place> {
+    let mut places = vec![(0, 0); rows];
+    for (segment, at) in index.segments().iter().zip(0..) {
         for slot in segment.slots() {
-            list_of[segment.row(slot) as usize] = segment.list_id[slot / BLOCK];
+            places[segment.row(slot) as usize] = (at, slot as u32);
         }
     }
-    list_of
+    places
 }
 
-/// What was found after each number of probes, less one standard error: the queries of a user are another sample.
-fn curve(k: usize, ranks: &[Vec<usize>], nlist: usize) -> Curve {
-    let mut met: Vec<Vec<usize>> = vec![Vec::new(); nlist + 1];
-    for (query, ranks) in ranks.iter().enumerate() {
-        for &rank in ranks.iter().take(k) {
-            met[rank].push(query);
-        }
-    }
-    let wanted = ranks.first().map_or(0, |ranks| ranks.len().min(k)).max(1);
-    let mut found = vec![0_usize; ranks.len()];
+fn curve(k: usize, needs: &[Vec<Need>]) -> Curve {
+    let each = |need: &dyn Fn(&Need, f32) -> f32| -> Vec<Vec<f32>> {
+        let queries = needs.iter().map(|needs| {
+            let needs = &needs[..needs.len().min(k)];
+            let limit = needs.iter().fold(f32::NEG_INFINITY, |limit, need| limit.max(need.value));
+            needs.iter().map(|one| need(one, limit)).collect()
+        });
+        queries.collect()
+    };
+    Curve { k, spread: points(&each(&|need, _| need.spread)), epsilon: points(&each(&Need::epsilon)) }
+}
+
+/// What share of the neighbours of each query a value keeps, less one standard error, at the values where it matters.
+fn points(needs: &[Vec<f32>]) -> Vec<(f64, f64)> {
+    let mut met: Vec<(f32, usize)> = needs
+        .iter()
+        .enumerate()
+        .flat_map(|(query, needs)| needs.iter().map(move |&need| (need, query)))
+        .collect();
+    met.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    let wanted = needs.iter().map(Vec::len).max().unwrap_or(0).max(1);
+    let mut found = vec![0_usize; needs.len()];
     // Counted in whole neighbours, so that everything found is a share of exactly 1.
     let (mut sum, mut squares) = (0, 0);
-    let mut points: Vec<(usize, f64)> = Vec::new();
-    for (nprobe, met) in met.into_iter().enumerate().skip(1) {
-        for query in met {
+    let mut points: Vec<(f64, f64)> = Vec::new();
+    for same in met.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq()) {
+        for &(_, query) in same {
             sum += 1;
             squares += 2 * found[query] + 1;
             found[query] += 1;
         }
-        let share = share_less_error(sum, squares, ranks.len(), wanted);
+        let share = share_less_error(sum, squares, needs.len(), wanted);
         // Every step of a long curve would fill the file; steps of a hundredth of what is still missing do not.
         let last = points.last().map_or(0.0, |point| point.1);
-        if points.is_empty() || share - last >= (1.0 - last) * 0.01 || (nprobe == nlist && share > last) {
-            points.push((nprobe, share));
+        if points.is_empty() || share - last >= (1.0 - last) * 0.01 || (sum == met.len() && share > last) {
+            points.push((f64::from(same[0].0), share));
         }
     }
-    Curve { k, points }
+    points
 }
 
 /// The mean share of `wanted` neighbours that `queries` found, less the standard error of that mean.

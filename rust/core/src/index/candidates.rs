@@ -5,7 +5,9 @@
 
 use super::{
     Index, SearchParams,
-    probe::{Probe, Reach, Sink, check_queries},
+    reach::{Breadth, Reach},
+    scan,
+    sink::{Sink, Survivor},
 };
 use crate::{
     distance::Prepared,
@@ -15,7 +17,7 @@ use crate::{
     metric::Metric,
     monitor::Unwatched,
     pool::Pool,
-    segment::Segment,
+    recall::epsilon_for,
     topk::{Candidate, TopK},
     vectors::Vectors,
 };
@@ -46,21 +48,15 @@ impl Index {
         params: &SearchParams,
         pool: &Pool,
     ) -> Result<Vec<Vec<Bounded<'_>>>> {
-        check_queries(self, queries, params.k, pool, &Unwatched)?;
+        self.check_queries(queries, params.k, pool, &Unwatched)?;
         let k = params.k.min(self.len());
-        let everywhere = Reach { nprobe: self.router().nlist(), epsilon: crate::recall::epsilon_for(1.0) };
-        let reach = self.reach(params, k)?.unwrap_or(everywhere);
-        pool.map(queries.len(), |row| {
-            if queries.is_null(row) {
-                return Ok(Vec::new());
-            }
-            let mut widened = vec![0.0; queries.dim()];
-            let mut sink = Bounds { uppers: TopK::new(k), rows: Vec::new() };
-            Probe::new(self).run(queries.row(row, &mut widened), reach, &mut sink);
-            let limit = sink.uppers.limit();
-            sink.rows.retain(|bounded| bounded.lower <= limit);
-            Ok(sink.rows)
-        })
+        let breadth = Breadth::Nprobe(self.router().nlist());
+        let everywhere = Reach { breadth, epsilon: epsilon_for(1.0) };
+        let reach = self.reach(params.effort, params.epsilon, k)?.unwrap_or(everywhere);
+        let found = pool.map(queries.len(), |row| {
+            Ok(scan::run(self, queries, row..row + 1, reach, |_| Bounds::new(k)))
+        })?;
+        Ok(found.into_iter().flatten().map(|sink| sink.map_or_else(Vec::new, Bounds::into_rows)).collect())
     }
 }
 
@@ -68,6 +64,18 @@ impl Index {
 struct Bounds<'a> {
     uppers: TopK<'a>,
     rows: Vec<Bounded<'a>>,
+}
+
+impl<'a> Bounds<'a> {
+    fn new(k: usize) -> Self {
+        Self { uppers: TopK::new(k), rows: Vec::new() }
+    }
+
+    fn into_rows(mut self) -> Vec<Bounded<'a>> {
+        let limit = self.uppers.limit();
+        self.rows.retain(|bounded| bounded.lower <= limit);
+        self.rows
+    }
 }
 
 impl<'a> Sink<'a> for Bounds<'a> {
@@ -79,7 +87,7 @@ impl<'a> Sink<'a> for Bounds<'a> {
         self.uppers.is_full()
     }
 
-    fn offer(&mut self, segment: &'a Segment, slot: usize, estimate: f32, lower: f32) {
+    fn offer(&mut self, Survivor { segment, slot, estimate, lower }: Survivor<'a>) {
         let upper = estimate + (estimate - lower);
         let id = segment.id(slot);
         self.uppers.push(Candidate { value: upper, id });

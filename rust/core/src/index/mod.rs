@@ -4,8 +4,11 @@ mod build;
 mod calibrate;
 mod candidates;
 mod lists;
-mod probe;
+mod reach;
+mod route;
+mod scan;
 mod search;
+mod sink;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +17,8 @@ use std::sync::OnceLock;
 pub use build::{BuildParams, check_values, default_nlist};
 pub use calibrate::{Calibration, Curve};
 pub use candidates::{Bounded, rerank};
-pub use search::{DEFAULT_RECALL, Effort, SearchParams};
+pub use reach::{DEFAULT_RECALL, Effort};
+pub use search::SearchParams;
 
 use crate::{
     error::{Error, Result},

@@ -2,35 +2,25 @@
 
 use super::{
     Index, VectorsKept,
-    probe::{Probe, Reach, Sink, check_queries},
+    build::check_values,
+    reach::{DEFAULT_RECALL, Effort, Reach},
+    scan,
+    sink::{Estimates, Rerank},
 };
 use crate::{
-    distance::Prepared,
     error::{Error, Result},
-    exact,
+    exact::{self, check_k},
     hits::Hits,
-    kernel::Kernels,
     monitor::{Monitor, Phase},
     pool::Pool,
-    recall::epsilon_for,
-    segment::Segment,
-    topk::{Candidate, TopK},
+    topk::Candidate,
     vectors::Vectors,
 };
 
-/// Queries answered by one task.
-const QUERIES_PER_TASK: usize = 16;
-
-/// How hard to look.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Effort {
-    /// As hard as it takes to find this share of the true neighbours, as measured when the index was built.
-    Recall(f64),
-    /// In this many lists.
-    Nprobe(usize),
-    /// At every row.
-    Exact,
-}
+/// Queries answered by one task, at most: their tables and lists stay in the second-level cache.
+const QUERIES_PER_TASK: usize = 256;
+/// Tasks per thread, so that no thread is left waiting for the last one.
+const TASKS_PER_THREAD: usize = 4;
 
 /// What is asked of an index.
 #[derive(Clone, Copy, Debug)]
@@ -50,9 +40,6 @@ impl Default for SearchParams {
     }
 }
 
-/// The recall aimed at when none is asked for.
-pub const DEFAULT_RECALL: f64 = 0.99;
-
 impl Index {
     /// The nearest rows of each query, best first, ties by id; every query gets `min(k, len)` of them, a null query
     /// none.
@@ -70,24 +57,24 @@ impl Index {
         pool: &Pool,
         monitor: &dyn Monitor,
     ) -> Result<Hits> {
-        check_queries(self, queries, params.k, pool, monitor)?;
+        self.check_queries(queries, params.k, pool, monitor)?;
         let k = params.k.min(self.len());
         let has_vectors = self.vectors_kept() != VectorsKept::None;
-        let Some(reach) = self.reach(params, k)? else {
+        let Some(reach) = self.reach(params.effort, params.epsilon, k)? else {
             if !has_vectors {
                 let expected = "an index that stores or borrows its vectors";
                 return Err(Error::invalid_parameter("exact search", expected, "one that holds codes only"));
             }
             return exact::search(self, queries, self.metric(), k, self.router().kernels(), pool, monitor);
         };
-        let tasks = queries.len().div_ceil(QUERIES_PER_TASK);
+        let each = queries.len().div_ceil(pool.threads() * TASKS_PER_THREAD).clamp(1, QUERIES_PER_TASK);
+        let tasks = queries.len().div_ceil(each);
         let rows = pool.map(tasks, |task| {
             if monitor.interrupted() {
                 return Err(Error::Interrupted);
             }
-            let span = task * QUERIES_PER_TASK..((task + 1) * QUERIES_PER_TASK).min(queries.len());
-            let mut searcher = Searcher::new(self, k, reach);
-            let found: Vec<_> = span.map(|row| searcher.answer(queries, row)).collect();
+            let span = task * each..((task + 1) * each).min(queries.len());
+            let found = self.answer(queries, span, k, reach, has_vectors);
             monitor.advance(Phase::Search, 1, tasks);
             Ok(found)
         })?;
@@ -95,110 +82,36 @@ impl Index {
         Ok(Hits::new(self.id_type(), self.metric(), has_vectors, &rows))
     }
 
-    /// Turns what the user asked for into what the scan needs; `None` is an exact search.
-    pub(super) fn reach(&self, params: &SearchParams, k: usize) -> Result<Option<Reach>> {
-        let nlist = self.router().nlist();
-        let (nprobe, recall) = match params.effort {
-            Effort::Exact => return Ok(None),
-            Effort::Recall(recall) if !(recall > 0.0 && recall <= 1.0) => {
-                return Err(Error::invalid_parameter("recall", "above 0, at most 1", recall.to_string()));
-            }
-            Effort::Recall(1.0) if self.vectors_kept() != VectorsKept::None => return Ok(None),
-            Effort::Recall(recall) => (self.calibration().nprobe(k, recall, nlist), recall),
-            Effort::Nprobe(0) => return Err(Error::invalid_parameter("nprobe", "at least 1", "0")),
-            Effort::Nprobe(nprobe) => (nprobe.min(nlist), DEFAULT_RECALL),
-        };
-        let epsilon = params.epsilon.unwrap_or_else(|| epsilon_for(recall));
-        if !(epsilon.is_finite() && epsilon >= 0.0) {
-            return Err(Error::invalid_parameter(
-                "epsilon",
-                "a finite number, at least 0",
-                epsilon.to_string(),
-            ));
-        }
-        Ok(Some(Reach { nprobe, epsilon }))
-    }
-}
-
-/// Answers one query after the other with the same buffers.
-struct Searcher<'a> {
-    index: &'a Index,
-    k: usize,
-    reach: Reach,
-    probe: Probe<'a>,
-    widened: Vec<f32>,
-    scratch: Vec<f32>,
-}
-
-impl<'a> Searcher<'a> {
-    fn new(index: &'a Index, k: usize, reach: Reach) -> Self {
-        let zeros = vec![0.0; index.dim()];
-        Self { index, k, reach, probe: Probe::new(index), widened: zeros.clone(), scratch: zeros }
-    }
-
-    fn answer(&mut self, queries: &Vectors, row: usize) -> Option<Vec<Candidate<'a>>> {
-        if queries.is_null(row) {
-            return None;
-        }
-        let vector = queries.row(row, &mut self.widened);
-        let best = TopK::new(self.k);
-        if self.index.vectors_kept() == VectorsKept::None {
-            let mut sink = Estimates { best };
-            self.probe.run(vector, self.reach, &mut sink);
-            return Some(sink.best.into_sorted());
-        }
-        let kernels = self.index.router().kernels();
-        let query = Prepared::new(kernels, self.index.metric(), vector);
-        let mut sink = Rerank { index: self.index, kernels, query, scratch: &mut self.scratch, best };
-        self.probe.run(vector, self.reach, &mut sink);
-        Some(sink.best.into_sorted())
-    }
-}
-
-/// Computes the exact distance of every survivor at once: the heap holds exact values, so its limit is one, too.
-struct Rerank<'a, 's> {
-    index: &'a Index,
-    kernels: Kernels,
-    query: Prepared,
-    scratch: &'s mut [f32],
-    best: TopK<'a>,
-}
-
-impl<'a> Sink<'a> for Rerank<'a, '_> {
-    fn limit(&self) -> f32 {
-        self.best.limit()
-    }
-
-    fn is_full(&self) -> bool {
-        self.best.is_full()
-    }
-
-    fn offer(&mut self, segment: &'a Segment, slot: usize, _estimate: f32, _lower: f32) {
-        let Some(vector) = self.index.vector_of(segment, slot, self.scratch) else { return };
-        let value = self.query.value(self.kernels, vector);
-        if value <= self.best.limit() {
-            self.best.push(Candidate { value, id: segment.id(slot) });
+    fn answer(
+        &self,
+        queries: &Vectors,
+        rows: std::ops::Range<usize>,
+        k: usize,
+        reach: Reach,
+        has_vectors: bool,
+    ) -> Vec<Option<Vec<Candidate<'_>>>> {
+        if has_vectors {
+            let found = scan::run(self, queries, rows, reach, |vector| Rerank::new(self, vector, k));
+            found.into_iter().map(|sink| sink.map(Rerank::into_sorted)).collect()
+        } else {
+            let found = scan::run(self, queries, rows, reach, |_| Estimates::new(k));
+            found.into_iter().map(|sink| sink.map(Estimates::into_sorted)).collect()
         }
     }
-}
 
-/// Ranks by the estimate: all there is when only codes are kept.
-struct Estimates<'a> {
-    best: TopK<'a>,
-}
-
-impl<'a> Sink<'a> for Estimates<'a> {
-    fn limit(&self) -> f32 {
-        self.best.limit()
-    }
-
-    fn is_full(&self) -> bool {
-        self.best.is_full()
-    }
-
-    fn offer(&mut self, segment: &'a Segment, slot: usize, estimate: f32, _lower: f32) {
-        if estimate <= self.best.limit() {
-            self.best.push(Candidate { value: estimate, id: segment.id(slot) });
-        }
+    /// Refuses queries that cannot be meant.
+    ///
+    /// # Errors
+    /// As [`Index::search`].
+    pub(super) fn check_queries(
+        &self,
+        queries: &Vectors,
+        k: usize,
+        pool: &Pool,
+        monitor: &dyn Monitor,
+    ) -> Result<()> {
+        check_k(k)?;
+        queries.expect_dim("the index", self.dim())?;
+        check_values(queries, self.metric(), pool, monitor)
     }
 }

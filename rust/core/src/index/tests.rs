@@ -144,7 +144,8 @@ fn merging_segments_equals_one_build_in_any_order() {
 fn candidates_reranked_elsewhere_give_the_same_answer() {
     let (table, queries) = split(1500, 20, 64);
     let index = build(&table, &BuildParams::default());
-    let params = SearchParams::default();
+    // Wide enough that no bound is wrong: where one is, the two ways may drop different rows.
+    let params = SearchParams { epsilon: Some(5.0), ..SearchParams::default() };
     let expected = search(&index, &queries, &params);
     let kernels = index.router().kernels();
     let mut scratch = vec![0.0; 64];

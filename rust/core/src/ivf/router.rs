@@ -120,21 +120,25 @@ impl Router {
         kmeans::assign(self.kernels, rows, &self.centroids, &self.half_norms, self.padded_dim())
     }
 
-    /// All lists with a key that sorts the most promising first, for one projected query.
+    /// Half the squared length of a centroid.
+    pub fn half_norm(&self, list: usize) -> f32 {
+        self.half_norms[list]
+    }
+
+    /// A key for each list that sorts the most promising first, for several projected queries: `nlist` keys each.
     ///
-    /// The key is the squared distance to the centroid (less the query's own length, which is the same for all) or,
-    /// for inner products, minus the inner product with it: the mean value of the list's rows.
-    pub fn keys(&self, query: &[f32], keys: &mut Vec<(f32, u32)>) {
-        let mut dots = vec![0.0; self.nlist()];
-        self.kernels.dots(query, &self.centroids, &mut dots);
-        keys.clear();
-        keys.extend(dots.iter().zip(&self.half_norms).zip(0_u32..).map(|((dot, half_norm), list)| {
-            let key = match self.metric.family() {
-                Family::L2 => half_norm - dot,
-                Family::Ip => -dot,
-            };
-            (key, list)
-        }));
+    /// The key is half the squared distance to the centroid less half the query's own squared length or, for inner
+    /// products, minus the inner product with the centroid: the mean value of the list's rows.
+    pub fn keys_tile(&self, queries: &[f32], keys: &mut [f32]) {
+        self.kernels.dots_tile(queries, &self.centroids, self.padded_dim(), keys);
+        for keys in keys.chunks_exact_mut(self.nlist()) {
+            match self.metric.family() {
+                Family::L2 => {
+                    keys.iter_mut().zip(&self.half_norms).for_each(|(key, half)| *key = half - *key)
+                }
+                Family::Ip => keys.iter_mut().for_each(|key| *key = -*key),
+            }
+        }
     }
 }
 

@@ -1,0 +1,230 @@
+//! List by list: the blocks of a list are read once for all the queries that look into it.
+//!
+//! A batch of queries is answered in rounds. In the first round each query looks into its nearest list, in the second
+//! into the next three, then into four times as many, so that limits are tight before most of the work is done.
+//! Within a round the work is sorted by list, so that a block of codes is scanned for up to [`TILE`] queries while it
+//! and their tables lie in the first-level cache. One query alone takes the same way with tiles of one.
+//!
+//! What a query sees, and in which order, depends on itself alone: neither threads nor its neighbours in the batch
+//! change an answer.
+
+use std::ops::Range;
+
+use super::{
+    Index,
+    reach::Reach,
+    route::{self, Key},
+    sink::{ROUNDING, Sink, Survivor, roomy},
+};
+use crate::{
+    kernel::Kernels,
+    metric::Family,
+    rabitq::{BLOCK, BlockBounds, ListTerms, Query, QueryTerms},
+    vectors::Vectors,
+};
+
+/// Queries that share one pass over a list: at 768 dimensions their tables fill three quarters of a 32 KB cache.
+const TILE: usize = 8;
+/// Queries routed at once.
+const ROUTED_AT_ONCE: usize = 16;
+/// The rank at which the first round ends; each next round ends at four times the rank.
+const FIRST_ROUND: usize = 1;
+
+/// One query on its way.
+struct Asked<S> {
+    query: Query,
+    squared_norm: f32,
+    /// Lists, of which the first `within` are sorted and looked into.
+    keys: Vec<Key>,
+    within: usize,
+    sink: S,
+}
+
+/// Answers some rows of a column of queries; null rows give `None`. `sink` makes the sink of a query vector.
+pub(super) fn run<'a, S: Sink<'a>>(
+    index: &'a Index,
+    queries: &Vectors,
+    rows: Range<usize>,
+    reach: Reach,
+    sink: impl Fn(&[f32]) -> S,
+) -> Vec<Option<S>> {
+    let valid: Vec<usize> = rows.clone().filter(|&row| !queries.is_null(row)).collect();
+    let mut scanner = Scanner::new(index, reach);
+    let mut asked = scanner.prepare(queries, &valid, sink);
+    scanner.rounds(&mut asked);
+    scanner.fill(&mut asked);
+    let mut sinks = asked.into_iter().map(|asked| asked.sink);
+    rows.map(|row| if queries.is_null(row) { None } else { sinks.next() }).collect()
+}
+
+struct Scanner<'a> {
+    index: &'a Index,
+    kernels: Kernels,
+    family: Family,
+    reach: Reach,
+    scratch: Vec<f32>,
+}
+
+impl<'a> Scanner<'a> {
+    fn new(index: &'a Index, reach: Reach) -> Self {
+        let router = index.router();
+        let (kernels, family) = (router.kernels(), router.metric().family());
+        Self { index, kernels, family, reach, scratch: vec![0.0; index.dim()] }
+    }
+
+    /// Rotates the queries, makes their tables and finds their lists.
+    fn prepare<S: Sink<'a>>(
+        &self,
+        queries: &Vectors,
+        rows: &[usize],
+        sink: impl Fn(&[f32]) -> S,
+    ) -> Vec<Asked<S>> {
+        let router = self.index.router();
+        let (padded, nlist) = (router.padded_dim(), router.nlist());
+        let mut rotated = vec![0.0; rows.len().min(ROUTED_AT_ONCE) * padded];
+        let mut keys = vec![0.0; rows.len().min(ROUTED_AT_ONCE) * nlist];
+        let (mut widened, mut scaled) = (vec![0.0; queries.dim()], Vec::new());
+        let mut asked = Vec::with_capacity(rows.len());
+        for tile in rows.chunks(ROUTED_AT_ONCE) {
+            let (rotated, keys) = (&mut rotated[..tile.len() * padded], &mut keys[..tile.len() * nlist]);
+            for (&row, rotated) in tile.iter().zip(rotated.chunks_exact_mut(padded)) {
+                router.project(queries.row(row, &mut widened), &mut scaled, rotated);
+            }
+            router.keys_tile(rotated, keys);
+            let each = tile.iter().zip(rotated.chunks_exact(padded)).zip(keys.chunks_exact(nlist));
+            for ((&row, rotated), keys) in each {
+                let squared_norm = self.kernels.dot(rotated, rotated);
+                let mut keys: Vec<Key> = keys.iter().copied().zip(0..).collect();
+                let within = route::nearest_first(&mut keys, self.reach.breadth, self.family, squared_norm);
+                asked.push(Asked {
+                    query: Query::new(self.kernels, rotated),
+                    squared_norm,
+                    keys,
+                    within,
+                    sink: sink(queries.row(row, &mut widened)),
+                });
+            }
+        }
+        asked
+    }
+
+    fn rounds<S: Sink<'a>>(&mut self, asked: &mut [Asked<S>]) {
+        let last = asked.iter().map(|asked| asked.within).max().unwrap_or(0);
+        let (mut from, mut to) = (0, FIRST_ROUND);
+        let mut visits = Vec::new();
+        while from < last {
+            visits.clear();
+            for (asked, at) in asked.iter().zip(0_u32..) {
+                let span = from.min(asked.within)..to.min(asked.within);
+                visits.extend(asked.keys[span].iter().map(|&(key, list)| Visit { list, at, key }));
+            }
+            visits.sort_unstable_by_key(|visit| (visit.list, visit.at));
+            for same in visits.chunk_by(|a, b| a.list == b.list) {
+                for tile in same.chunks(TILE) {
+                    self.scan(tile, asked);
+                }
+            }
+            (from, to) = (to, to * 4);
+        }
+    }
+
+    /// A query that found too few rows in its lists goes on, one list after the other.
+    fn fill<S: Sink<'a>>(&mut self, asked: &mut [Asked<S>]) {
+        for at in 0..asked.len() {
+            let within = asked[at].within;
+            if asked[at].sink.is_full() || within == asked[at].keys.len() {
+                continue;
+            }
+            route::sort(&mut asked[at].keys[within..]);
+            for next in within..asked[at].keys.len() {
+                let (key, list) = asked[at].keys[next];
+                self.scan(&[Visit { list, at: at as u32, key }], asked);
+                if asked[at].sink.is_full() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Scans one list for a tile of queries.
+    fn scan<S: Sink<'a>>(&mut self, tile: &[Visit], asked: &mut [Asked<S>]) {
+        let index = self.index;
+        let runs = index.lists.runs(tile[0].list as usize);
+        if runs.is_empty() {
+            return;
+        }
+        let mut terms = [QueryTerms::default(); TILE];
+        let mut rooms = [0.0; TILE];
+        for ((visit, terms), room) in tile.iter().zip(&mut terms).zip(&mut rooms) {
+            (*terms, *room) = self.terms(visit, &asked[visit.at as usize]);
+        }
+        let (mut sums, mut bounds) = ([0; BLOCK], BlockBounds::default());
+        for run in runs {
+            let segment = &index.segments[run.segment];
+            for block in run.blocks.clone() {
+                let Some(factors) = segment.factors(block) else { continue };
+                let (code, taken) = (segment.code(block), taken(segment.count[block]));
+                for ((visit, terms), room) in tile.iter().zip(&terms).zip(rooms) {
+                    let asked = &mut asked[visit.at as usize];
+                    self.kernels.scan_block(code, asked.query.lut(), &mut sums);
+                    let mut survivors = self.kernels.bounds(&sums, &factors, terms, &mut bounds) & taken;
+                    while survivors != 0 {
+                        let lane = survivors.trailing_zeros() as usize;
+                        survivors &= survivors - 1;
+                        asked.sink.offer(Survivor {
+                            segment,
+                            slot: block * BLOCK + lane,
+                            estimate: bounds.estimate[lane],
+                            lower: bounds.lower[lane] - room,
+                        });
+                    }
+                }
+            }
+        }
+        for visit in tile {
+            asked[visit.at as usize].sink.settle(&mut self.scratch);
+        }
+    }
+
+    /// What one query and one list have in common, and the room that rounding needs there.
+    fn terms<S: Sink<'a>>(&self, visit: &Visit, asked: &Asked<S>) -> (QueryTerms, f32) {
+        let squared_centroid = 2.0 * self.index.router().half_norm(visit.list as usize);
+        let squared = match self.family {
+            Family::L2 => 2.0f32.mul_add(visit.key, asked.squared_norm),
+            Family::Ip => 2.0f32.mul_add(visit.key, asked.squared_norm + squared_centroid),
+        };
+        let squared = squared.max(0.0);
+        let g_add = match self.family {
+            Family::L2 => squared,
+            Family::Ip => visit.key,
+        };
+        // The distance to the centroid comes from inner products, whose rounding is relative to the lengths.
+        let room = ROUNDING * (asked.squared_norm + squared_centroid);
+        let list = ListTerms { g_add, g_error: (squared + room).sqrt() };
+        let limit = roomy(asked.sink.limit()) + room;
+        (QueryTerms::new(&asked.query, list, self.reach.epsilon, limit), room)
+    }
+}
+
+/// One query's look into one list.
+struct Visit {
+    list: u32,
+    /// The query's place in the batch.
+    at: u32,
+    key: f32,
+}
+
+/// A bit for each slot of a block that holds a row.
+fn taken(count: u8) -> u32 {
+    u32::MAX.checked_shr(32 - u32::from(count)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_slot_has_its_bit() {
+        assert_eq!((taken(0), taken(1), taken(31), taken(32)), (0, 1, u32::MAX >> 1, u32::MAX));
+    }
+}

@@ -1,0 +1,130 @@
+//! What becomes of the rows that a scan could not rule out.
+//!
+//! One loop scans ([`super::scan`]); exact answers, estimates and candidates with bounds are sinks of it.
+
+use super::Index;
+use crate::{
+    distance::Prepared,
+    kernel::Kernels,
+    segment::Segment,
+    topk::{Candidate, TopK},
+};
+
+/// Room for rounding, as a share of the numbers that a bound is added up from: rows that are equal to the k-th best but
+/// for the last bits must reach the exact comparison, where ties are decided.
+pub(super) const ROUNDING: f32 = 1e-5;
+
+/// A row that survived the scan.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Survivor<'a> {
+    pub(super) segment: &'a Segment,
+    pub(super) slot: usize,
+    pub(super) estimate: f32,
+    /// The lower bound, with room for rounding taken off.
+    pub(super) lower: f32,
+}
+
+/// Takes what the scan of one query could not rule out.
+pub(super) trait Sink<'a> {
+    /// A row whose lower bound is above this cannot matter any more.
+    fn limit(&self) -> f32;
+    /// Whether enough rows were found to stop after the lists that were asked for.
+    fn is_full(&self) -> bool;
+    /// One row that survived.
+    fn offer(&mut self, survivor: Survivor<'a>);
+    /// The end of a list: a time to look closer at what was offered. `scratch` holds a vector.
+    fn settle(&mut self, _scratch: &mut [f32]) {}
+}
+
+/// A limit with room for the rounding of whatever is compared with it.
+pub(super) fn roomy(limit: f32) -> f32 {
+    limit + limit.abs() * ROUNDING
+}
+
+/// Computes the exact distances of the survivors of each list, so that the limit for the next is an exact distance.
+pub(super) struct Rerank<'a> {
+    index: &'a Index,
+    kernels: Kernels,
+    query: Prepared,
+    k: usize,
+    best: TopK<'a>,
+    pending: Vec<Survivor<'a>>,
+}
+
+impl<'a> Rerank<'a> {
+    pub(super) fn new(index: &'a Index, vector: &[f32], k: usize) -> Self {
+        let kernels = index.router().kernels();
+        let query = Prepared::new(kernels, index.metric(), vector);
+        Self { index, kernels, query, k, best: TopK::new(k), pending: Vec::new() }
+    }
+
+    pub(super) fn into_sorted(self) -> Vec<Candidate<'a>> {
+        self.best.into_sorted()
+    }
+}
+
+impl<'a> Sink<'a> for Rerank<'a> {
+    fn limit(&self) -> f32 {
+        self.best.limit()
+    }
+
+    fn is_full(&self) -> bool {
+        self.best.is_full()
+    }
+
+    fn offer(&mut self, survivor: Survivor<'a>) {
+        self.pending.push(survivor);
+    }
+
+    /// The rows that look nearest come first: after `k` of them the limit is tight enough to spare most of the others,
+    /// which matters in the first list, where everything survives.
+    fn settle(&mut self, scratch: &mut [f32]) {
+        let mut pending = std::mem::take(&mut self.pending);
+        if pending.len() > self.k && !self.best.is_full() {
+            pending.select_nth_unstable_by(self.k, |a, b| a.estimate.total_cmp(&b.estimate));
+        }
+        for survivor in pending.drain(..) {
+            if survivor.lower > roomy(self.best.limit()) {
+                continue;
+            }
+            let Survivor { segment, slot, .. } = survivor;
+            let Some(vector) = self.index.vector_of(segment, slot, scratch) else { continue };
+            let value = self.query.value(self.kernels, vector);
+            if value <= self.best.limit() {
+                self.best.push(Candidate { value, id: segment.id(slot) });
+            }
+        }
+        self.pending = pending;
+    }
+}
+
+/// Ranks by the estimate: all there is when only codes are kept.
+pub(super) struct Estimates<'a> {
+    best: TopK<'a>,
+}
+
+impl<'a> Estimates<'a> {
+    pub(super) fn new(k: usize) -> Self {
+        Self { best: TopK::new(k) }
+    }
+
+    pub(super) fn into_sorted(self) -> Vec<Candidate<'a>> {
+        self.best.into_sorted()
+    }
+}
+
+impl<'a> Sink<'a> for Estimates<'a> {
+    fn limit(&self) -> f32 {
+        self.best.limit()
+    }
+
+    fn is_full(&self) -> bool {
+        self.best.is_full()
+    }
+
+    fn offer(&mut self, survivor: Survivor<'a>) {
+        if survivor.estimate <= self.best.limit() {
+            self.best.push(Candidate { value: survivor.estimate, id: survivor.segment.id(survivor.slot) });
+        }
+    }
+}
