@@ -10,6 +10,7 @@ use super::{
 use crate::{
     distance::Prepared,
     error::Result,
+    filter::Filter,
     ids::Id,
     kernel::Kernels,
     metric::Metric,
@@ -47,7 +48,8 @@ impl Index {
         pool: &Pool,
     ) -> Result<Vec<Vec<Bounded<'_>>>> {
         check_queries(self, queries, params.k, pool, &Unwatched)?;
-        let k = params.k.min(self.len());
+        let filter = params.filter.as_deref();
+        let k = params.k.min(self.len()).min(filter.map_or(usize::MAX, Filter::count));
         let everywhere = Reach { nprobe: self.router().nlist(), epsilon: crate::recall::epsilon_for(1.0) };
         let reach = self.reach(params, k)?.unwrap_or(everywhere);
         pool.map(queries.len(), |row| {
@@ -56,7 +58,7 @@ impl Index {
             }
             let mut widened = vec![0.0; queries.dim()];
             let mut sink = Bounds { uppers: TopK::new(k), rows: Vec::new() };
-            Probe::new(self).run(queries.row(row, &mut widened), reach, &mut sink);
+            Probe::new(self, filter).run(queries.row(row, &mut widened), reach, &mut sink);
             let limit = sink.uppers.limit();
             sink.rows.retain(|bounded| bounded.lower <= limit);
             Ok(sink.rows)

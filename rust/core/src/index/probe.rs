@@ -6,6 +6,7 @@ use super::{Index, build::check_values};
 use crate::{
     error::Result,
     exact::check_k,
+    filter::Filter,
     kernel::Kernels,
     monitor::Monitor,
     pool::Pool,
@@ -36,8 +37,9 @@ pub(super) struct Reach {
 }
 
 /// What one query needs on its way, reused from query to query.
-pub(super) struct Probe<'a> {
+pub(super) struct Probe<'a, 'f> {
     index: &'a Index,
+    filter: Option<&'f Filter>,
     kernels: Kernels,
     scaled: Vec<f32>,
     rotated: Vec<f32>,
@@ -45,12 +47,12 @@ pub(super) struct Probe<'a> {
     keys: Vec<(f32, u32)>,
 }
 
-impl<'a> Probe<'a> {
-    pub(super) fn new(index: &'a Index) -> Self {
+impl<'a, 'f> Probe<'a, 'f> {
+    pub(super) fn new(index: &'a Index, filter: Option<&'f Filter>) -> Self {
         let kernels = index.router().kernels();
         let rotated = vec![0.0; index.router().padded_dim()];
         let query = Query::new(kernels, &rotated);
-        Self { index, kernels, scaled: Vec::new(), rotated, query, keys: Vec::new() }
+        Self { index, filter, kernels, scaled: Vec::new(), rotated, query, keys: Vec::new() }
     }
 
     /// Scans the `reach.nprobe` most promising lists, and then on, one by one, until the sink is full.
@@ -95,10 +97,14 @@ impl<'a> Probe<'a> {
             let segment = &index.segments[run.segment];
             for block in run.blocks.clone() {
                 let Some(factors) = segment.factors(block) else { continue };
+                let allowed = taken(segment.count[block]) & self.allowed(segment, block);
+                if allowed == 0 {
+                    continue;
+                }
                 terms.limit = limit(sink);
                 self.kernels.scan_block(segment.code(block), self.query.lut(), &mut sums);
                 let survivors = self.kernels.bounds(&sums, &factors, &terms, &mut bounds);
-                let mut survivors = survivors & taken(segment.count[block]);
+                let mut survivors = survivors & allowed;
                 while survivors != 0 {
                     let lane = survivors.trailing_zeros() as usize;
                     survivors &= survivors - 1;
@@ -108,6 +114,17 @@ impl<'a> Probe<'a> {
                     }
                 }
             }
+        }
+    }
+}
+
+impl Probe<'_, '_> {
+    /// A bit for each slot of a block whose row may be returned.
+    fn allowed(&self, segment: &Segment, block: usize) -> u32 {
+        let rows = segment.rows.as_chunks::<BLOCK>().0.get(block);
+        match (self.filter, rows) {
+            (Some(filter), Some(rows)) => filter.mask(segment.first_row[block], rows),
+            _ => u32::MAX,
         }
     }
 }

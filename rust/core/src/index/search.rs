@@ -1,13 +1,17 @@
 //! Searching a batch of queries.
 
+use std::sync::Arc;
+
 use super::{
     Index, VectorsKept,
+    filtered::Allowed,
     probe::{Probe, Reach, Sink, check_queries},
 };
 use crate::{
     distance::Prepared,
     error::{Error, Result},
     exact,
+    filter::Filter,
     hits::Hits,
     kernel::Kernels,
     monitor::{Monitor, Phase},
@@ -33,7 +37,7 @@ pub enum Effort {
 }
 
 /// What is asked of an index.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct SearchParams {
     /// The number of neighbours; an index with fewer rows returns all of them.
     pub k: usize,
@@ -42,11 +46,13 @@ pub struct SearchParams {
     /// How many standard deviations of the estimate's error a row must be beyond the k-th best to be dropped. `None`
     /// follows the recall asked for.
     pub epsilon: Option<f32>,
+    /// The rows that may be returned; `None` allows all of them.
+    pub filter: Option<Arc<Filter>>,
 }
 
 impl Default for SearchParams {
     fn default() -> Self {
-        Self { k: 10, effort: Effort::Recall(DEFAULT_RECALL), epsilon: None }
+        Self { k: 10, effort: Effort::Recall(DEFAULT_RECALL), epsilon: None, filter: None }
     }
 }
 
@@ -71,28 +77,53 @@ impl Index {
         monitor: &dyn Monitor,
     ) -> Result<Hits> {
         check_queries(self, queries, params.k, pool, monitor)?;
-        let k = params.k.min(self.len());
+        let filter = params.filter.as_deref();
+        let k = params.k.min(self.len()).min(filter.map_or(usize::MAX, Filter::count));
+        if k == 0 {
+            return Ok(self.no_hits(queries));
+        }
         let has_vectors = self.vectors_kept() != VectorsKept::None;
         let Some(reach) = self.reach(params, k)? else {
             if !has_vectors {
                 let expected = "an index that stores or borrows its vectors";
                 return Err(Error::invalid_parameter("exact search", expected, "one that holds codes only"));
             }
-            return exact::search(self, queries, self.metric(), k, self.router().kernels(), pool, monitor);
+            return self.search_rows(filter, queries, k, pool, monitor);
         };
+        if let Some(filter) = filter.filter(|filter| has_vectors && self.is_sparse(filter, reach.nprobe, k)) {
+            return self.search_rows(Some(filter), queries, k, pool, monitor);
+        }
         let tasks = queries.len().div_ceil(QUERIES_PER_TASK);
         let rows = pool.map(tasks, |task| {
             if monitor.interrupted() {
                 return Err(Error::Interrupted);
             }
             let span = task * QUERIES_PER_TASK..((task + 1) * QUERIES_PER_TASK).min(queries.len());
-            let mut searcher = Searcher::new(self, k, reach);
+            let mut searcher = Searcher::new(self, k, reach, filter);
             let found: Vec<_> = span.map(|row| searcher.answer(queries, row)).collect();
             monitor.advance(Phase::Search, 1, tasks);
             Ok(found)
         })?;
         let rows: Vec<_> = rows.into_iter().flatten().collect();
         Ok(Hits::new(self.id_type(), self.metric(), has_vectors, &rows))
+    }
+
+    /// Compares every row that is allowed with every query.
+    fn search_rows(
+        &self,
+        filter: Option<&Filter>,
+        queries: &Vectors,
+        k: usize,
+        pool: &Pool,
+        monitor: &dyn Monitor,
+    ) -> Result<Hits> {
+        let (metric, kernels) = (self.metric(), self.router().kernels());
+        match filter {
+            Some(filter) => {
+                exact::search(&Allowed::new(self, filter), queries, metric, k, kernels, pool, monitor)
+            }
+            None => exact::search(self, queries, metric, k, kernels, pool, monitor),
+        }
     }
 
     /// Turns what the user asked for into what the scan needs; `None` is an exact search.
@@ -104,7 +135,10 @@ impl Index {
                 return Err(Error::invalid_parameter("recall", "above 0, at most 1", recall.to_string()));
             }
             Effort::Recall(1.0) if self.vectors_kept() != VectorsKept::None => return Ok(None),
-            Effort::Recall(recall) => (self.calibration().nprobe(k, recall, nlist), recall),
+            Effort::Recall(recall) => {
+                let deep = params.filter.as_deref().map_or(k, |filter| self.depth_behind(filter, k));
+                (self.calibration().nprobe(deep, recall, nlist), recall)
+            }
             Effort::Nprobe(0) => return Err(Error::invalid_parameter("nprobe", "at least 1", "0")),
             Effort::Nprobe(nprobe) => (nprobe.min(nlist), DEFAULT_RECALL),
         };
@@ -121,19 +155,19 @@ impl Index {
 }
 
 /// Answers one query after the other with the same buffers.
-struct Searcher<'a> {
+struct Searcher<'a, 'f> {
     index: &'a Index,
     k: usize,
     reach: Reach,
-    probe: Probe<'a>,
+    probe: Probe<'a, 'f>,
     widened: Vec<f32>,
     scratch: Vec<f32>,
 }
 
-impl<'a> Searcher<'a> {
-    fn new(index: &'a Index, k: usize, reach: Reach) -> Self {
+impl<'a, 'f> Searcher<'a, 'f> {
+    fn new(index: &'a Index, k: usize, reach: Reach, filter: Option<&'f Filter>) -> Self {
         let zeros = vec![0.0; index.dim()];
-        Self { index, k, reach, probe: Probe::new(index), widened: zeros.clone(), scratch: zeros }
+        Self { index, k, reach, probe: Probe::new(index, filter), widened: zeros.clone(), scratch: zeros }
     }
 
     fn answer(&mut self, queries: &Vectors, row: usize) -> Option<Vec<Candidate<'a>>> {
