@@ -22,6 +22,7 @@
 pub mod distance;
 pub mod error;
 pub mod exact;
+pub mod filter;
 pub mod format;
 pub mod hits;
 pub mod ids;
@@ -40,6 +41,7 @@ pub mod topk;
 pub mod vectors;
 
 pub use error::{Error, PersistError, Result};
+pub use filter::Filter;
 pub use hits::Hits;
 pub use index::Index;
 pub use metric::Metric;

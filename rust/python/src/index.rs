@@ -91,7 +91,7 @@ impl PyIndex {
             None if exact => Effort::Exact,
             None => Effort::Recall(recall),
         };
-        let params = SearchParams { k, effort, epsilon: epsilon.map(|epsilon| epsilon as f32) };
+        let params = SearchParams { k, effort, epsilon: epsilon.map(|epsilon| epsilon as f32), filter: None };
         let pool = pool(threads)?;
         let queries = Given::read(queries, Role::Queries)?.vectors(
             py,

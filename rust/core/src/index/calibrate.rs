@@ -52,19 +52,22 @@ impl Calibration {
         &self.curves
     }
 
-    /// The curve for `k` neighbours: the next deeper one, or the deepest.
-    fn curve(&self, k: usize) -> Option<&Curve> {
-        self.curves.iter().find(|curve| curve.k >= k).or(self.curves.last())
-    }
-
     /// The smallest spread that keeps the lists' part in a `recall` of the `k` nearest. Three tenths of what may be lost
-    /// are left to the error bound and to queries that are not quite like the rows. `None` if the target was never met: every list then.
+    /// are left to the error bound and to queries that are not quite like the rows. `None` if the target was never met:
+    /// every list then.
     pub(super) fn spread(&self, k: usize, recall: f64) -> Option<f32> {
-        let curve = self.curve(k)?;
-        let met = first_to_reach(&curve.spread, 1.0 - (1.0 - recall) * 0.7)?;
-        // Beyond the deepest curve the k nearest fill a ball whose lists grow about as its surface.
-        let deeper = (k as f64 / curve.k as f64).max(1.0).powf(0.75);
-        Some((met * deeper) as f32)
+        let met = |curve: &Curve| first_to_reach(&curve.spread, 1.0 - (1.0 - recall) * 0.7);
+        let deeper = self.curves.iter().find(|curve| curve.k >= k).and_then(met);
+        // The k nearest fill a ball whose lists grow about as its surface.
+        let shallower = self
+            .curves
+            .iter()
+            .rfind(|curve| curve.k <= k)
+            .and_then(|curve| met(curve).map(|met| met * (k as f64 / curve.k as f64).powf(0.75)));
+        match (shallower, deeper) {
+            (Some(shallower), Some(deeper)) => Some(shallower.min(deeper) as f32),
+            (met, None) | (None, met) => met.map(|met| met as f32),
+        }
     }
 
     /// The smallest epsilon at which the error bound loses at most a quarter of what `recall` allows to be lost.
@@ -72,8 +75,8 @@ impl Calibration {
     /// Less than the normal distribution asks for ([`epsilon_for`]): a neighbour is dropped only if its error exceeds
     /// its distance to the k-th best, too. Where nothing was measured the normal distribution decides.
     pub(super) fn epsilon(&self, k: usize, recall: f64) -> f32 {
-        let measured =
-            self.curve(k).and_then(|curve| first_to_reach(&curve.epsilon, 1.0 - (1.0 - recall) / 4.0));
+        let measured = self.curves.iter().find(|curve| curve.k >= k).or(self.curves.last());
+        let measured = measured.and_then(|curve| first_to_reach(&curve.epsilon, 1.0 - (1.0 - recall) / 4.0));
         let normal = epsilon_for(recall);
         measured.map_or(normal, |measured| normal.min(measured as f32))
     }
@@ -102,7 +105,7 @@ impl Calibration {
             let neighbours: Vec<usize> = hits.filter(|&row| row != asked.rows[at]).take(depth).collect();
             let mut query = vec![0.0; index.dim()];
             queries.copy_row(at, &mut query);
-            Ok(Asked::new(index, vectors, query).needs(&neighbours, &places))
+            Ok(Asked::new(index, vectors, &query).needs(&neighbours, &places))
         })?;
         monitor.advance(Phase::Calibrate, 1, 1);
         let mut depths: Vec<usize> = DEPTHS.iter().map(|&k| k.min(depth)).collect();
@@ -146,10 +149,10 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    fn new(index: &'a Index, vectors: &'a Vectors, query: Vec<f32>) -> Self {
+    fn new(index: &'a Index, vectors: &'a Vectors, query: &[f32]) -> Self {
         let router = index.router();
         let (mut scratch, mut rotated) = (Vec::new(), vec![0.0; router.padded_dim()]);
-        router.project(&query, &mut scratch, &mut rotated);
+        router.project(query, &mut scratch, &mut rotated);
         let mut keys = vec![0.0; router.nlist()];
         router.keys_tile(&rotated, &mut keys);
         let mut sorted: Vec<Key> = keys.iter().copied().zip(0..).collect();
@@ -160,7 +163,7 @@ impl<'a> Asked<'a> {
         }
         let kernels = router.kernels();
         let squared_norm = kernels.dot(&rotated, &rotated);
-        let query = Prepared::new(kernels, index.metric(), &query);
+        let query = Prepared::new(kernels, index.metric(), query);
         Self { index, vectors, query, rotated, squared_norm, keys, ranks }
     }
 

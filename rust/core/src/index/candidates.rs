@@ -49,12 +49,13 @@ impl Index {
         pool: &Pool,
     ) -> Result<Vec<Vec<Bounded<'_>>>> {
         self.check_queries(queries, params.k, pool, &Unwatched)?;
-        let k = params.k.min(self.len());
+        let filter = params.filter.as_deref();
+        let k = params.k.min(filter.map_or(self.len(), |filter| filter.count().min(self.len())));
         let breadth = Breadth::Nprobe(self.router().nlist());
         let everywhere = Reach { breadth, epsilon: epsilon_for(1.0) };
-        let reach = self.reach(params.effort, params.epsilon, k)?.unwrap_or(everywhere);
+        let reach = self.reach(params, k)?.unwrap_or(everywhere);
         let found = pool.map(queries.len(), |row| {
-            Ok(scan::run(self, queries, row..row + 1, reach, |_| Bounds::new(k)))
+            Ok(scan::run(self, queries, row..row + 1, reach, filter, |_| Bounds::new(k)))
         })?;
         Ok(found.into_iter().flatten().map(|sink| sink.map_or_else(Vec::new, Bounds::into_rows)).collect())
     }

@@ -3,6 +3,7 @@
 mod build;
 mod calibrate;
 mod candidates;
+mod filtered;
 mod lists;
 mod reach;
 mod route;

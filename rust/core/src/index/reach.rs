@@ -1,6 +1,6 @@
 //! How far a query looks: which lists, and how sure a bound has to be before it drops a row.
 
-use super::{Index, VectorsKept};
+use super::{Index, SearchParams, VectorsKept};
 use crate::{
     error::{Error, Result},
     metric::Family,
@@ -56,21 +56,22 @@ pub(super) fn farness(family: Family, key: f32, squared_norm: f32) -> f32 {
 
 impl Index {
     /// Turns what the user asked for into what the scan needs; `None` is an exact search.
-    pub(super) fn reach(&self, effort: Effort, epsilon: Option<f32>, k: usize) -> Result<Option<Reach>> {
-        let (breadth, recall) = match effort {
+    pub(super) fn reach(&self, params: &SearchParams, k: usize) -> Result<Option<Reach>> {
+        let (breadth, recall) = match params.effort {
             Effort::Exact => return Ok(None),
             Effort::Recall(recall) if !(recall > 0.0 && recall <= 1.0) => {
                 return Err(Error::invalid_parameter("recall", "above 0, at most 1", recall.to_string()));
             }
             Effort::Recall(1.0) if self.vectors_kept() != VectorsKept::None => return Ok(None),
             Effort::Recall(recall) => {
-                let spread = self.calibration().spread(k, recall);
+                let depth = params.filter.as_deref().map_or(k, |filter| self.depth_behind(filter, k));
+                let spread = self.calibration().spread(depth, recall);
                 (spread.map_or(Breadth::Nprobe(self.router().nlist()), Breadth::Spread), recall)
             }
             Effort::Nprobe(0) => return Err(Error::invalid_parameter("nprobe", "at least 1", "0")),
             Effort::Nprobe(nprobe) => (Breadth::Nprobe(nprobe.min(self.router().nlist())), DEFAULT_RECALL),
         };
-        let epsilon = epsilon.unwrap_or_else(|| self.calibration().epsilon(k, recall));
+        let epsilon = params.epsilon.unwrap_or_else(|| self.calibration().epsilon(k, recall));
         if !(epsilon.is_finite() && epsilon >= 0.0) {
             let expected = "a finite number, at least 0";
             return Err(Error::invalid_parameter("epsilon", expected, epsilon.to_string()));

@@ -12,11 +12,13 @@ use std::ops::Range;
 
 use super::{
     Index,
+    filtered::mask,
     reach::Reach,
     route::{self, Key},
     sink::{ROUNDING, Sink, Survivor, roomy},
 };
 use crate::{
+    filter::Filter,
     kernel::Kernels,
     metric::Family,
     rabitq::{BLOCK, BlockBounds, ListTerms, Query, QueryTerms},
@@ -46,10 +48,11 @@ pub(super) fn run<'a, S: Sink<'a>>(
     queries: &Vectors,
     rows: Range<usize>,
     reach: Reach,
+    filter: Option<&Filter>,
     sink: impl Fn(&[f32]) -> S,
 ) -> Vec<Option<S>> {
     let valid: Vec<usize> = rows.clone().filter(|&row| !queries.is_null(row)).collect();
-    let mut scanner = Scanner::new(index, reach);
+    let mut scanner = Scanner::new(index, reach, filter);
     let mut asked = scanner.prepare(queries, &valid, sink);
     scanner.rounds(&mut asked);
     scanner.fill(&mut asked);
@@ -57,19 +60,20 @@ pub(super) fn run<'a, S: Sink<'a>>(
     rows.map(|row| if queries.is_null(row) { None } else { sinks.next() }).collect()
 }
 
-struct Scanner<'a> {
+struct Scanner<'a, 'f> {
     index: &'a Index,
+    filter: Option<&'f Filter>,
     kernels: Kernels,
     family: Family,
     reach: Reach,
     scratch: Vec<f32>,
 }
 
-impl<'a> Scanner<'a> {
-    fn new(index: &'a Index, reach: Reach) -> Self {
+impl<'a, 'f> Scanner<'a, 'f> {
+    fn new(index: &'a Index, reach: Reach, filter: Option<&'f Filter>) -> Self {
         let router = index.router();
         let (kernels, family) = (router.kernels(), router.metric().family());
-        Self { index, kernels, family, reach, scratch: vec![0.0; index.dim()] }
+        Self { index, filter, kernels, family, reach, scratch: vec![0.0; index.dim()] }
     }
 
     /// Rotates the queries, makes their tables and finds their lists.
@@ -163,11 +167,15 @@ impl<'a> Scanner<'a> {
             let segment = &index.segments[run.segment];
             for block in run.blocks.clone() {
                 let Some(factors) = segment.factors(block) else { continue };
-                let (code, taken) = (segment.code(block), taken(segment.count[block]));
+                let allowed = mask(segment, block, self.filter);
+                if allowed == 0 {
+                    continue;
+                }
+                let code = segment.code(block);
                 for ((visit, terms), room) in tile.iter().zip(&terms).zip(rooms) {
                     let asked = &mut asked[visit.at as usize];
                     self.kernels.scan_block(code, asked.query.lut(), &mut sums);
-                    let mut survivors = self.kernels.bounds(&sums, &factors, terms, &mut bounds) & taken;
+                    let mut survivors = self.kernels.bounds(&sums, &factors, terms, &mut bounds) & allowed;
                     while survivors != 0 {
                         let lane = survivors.trailing_zeros() as usize;
                         survivors &= survivors - 1;
@@ -212,19 +220,4 @@ struct Visit {
     /// The query's place in the batch.
     at: u32,
     key: f32,
-}
-
-/// A bit for each slot of a block that holds a row.
-fn taken(count: u8) -> u32 {
-    u32::MAX.checked_shr(32 - u32::from(count)).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_slot_has_its_bit() {
-        assert_eq!((taken(0), taken(1), taken(31), taken(32)), (0, 1, u32::MAX >> 1, u32::MAX));
-    }
 }

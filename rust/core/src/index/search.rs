@@ -1,8 +1,11 @@
 //! Searching a batch of queries.
 
+use std::{ops::Range, sync::Arc};
+
 use super::{
     Index, VectorsKept,
     build::check_values,
+    filtered::Allowed,
     reach::{DEFAULT_RECALL, Effort, Reach},
     scan,
     sink::{Estimates, Rerank},
@@ -10,6 +13,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     exact::{self, check_k},
+    filter::Filter,
     hits::Hits,
     monitor::{Monitor, Phase},
     pool::Pool,
@@ -23,7 +27,7 @@ const QUERIES_PER_TASK: usize = 256;
 const TASKS_PER_THREAD: usize = 4;
 
 /// What is asked of an index.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct SearchParams {
     /// The number of neighbours; an index with fewer rows returns all of them.
     pub k: usize,
@@ -32,11 +36,13 @@ pub struct SearchParams {
     /// How many standard deviations of the estimate's error a row must be beyond the k-th best to be dropped. `None`
     /// follows the recall asked for.
     pub epsilon: Option<f32>,
+    /// The rows that may be returned; `None` allows all of them.
+    pub filter: Option<Arc<Filter>>,
 }
 
 impl Default for SearchParams {
     fn default() -> Self {
-        Self { k: 10, effort: Effort::Recall(DEFAULT_RECALL), epsilon: None }
+        Self { k: 10, effort: Effort::Recall(DEFAULT_RECALL), epsilon: None, filter: None }
     }
 }
 
@@ -58,15 +64,22 @@ impl Index {
         monitor: &dyn Monitor,
     ) -> Result<Hits> {
         self.check_queries(queries, params.k, pool, monitor)?;
-        let k = params.k.min(self.len());
+        let filter = params.filter.as_deref();
+        let k = params.k.min(filter.map_or(self.len(), |filter| filter.count().min(self.len())));
+        if k == 0 {
+            return Ok(self.no_hits(queries));
+        }
         let has_vectors = self.vectors_kept() != VectorsKept::None;
-        let Some(reach) = self.reach(params.effort, params.epsilon, k)? else {
+        let Some(reach) = self.reach(params, k)? else {
             if !has_vectors {
                 let expected = "an index that stores or borrows its vectors";
                 return Err(Error::invalid_parameter("exact search", expected, "one that holds codes only"));
             }
-            return exact::search(self, queries, self.metric(), k, self.router().kernels(), pool, monitor);
+            return self.search_rows(filter, queries, k, pool, monitor);
         };
+        if let Some(filter) = filter.filter(|filter| has_vectors && self.is_sparse(filter, k)) {
+            return self.search_rows(Some(filter), queries, k, pool, monitor);
+        }
         let each = queries.len().div_ceil(pool.threads() * TASKS_PER_THREAD).clamp(1, QUERIES_PER_TASK);
         let tasks = queries.len().div_ceil(each);
         let rows = pool.map(tasks, |task| {
@@ -74,7 +87,7 @@ impl Index {
                 return Err(Error::Interrupted);
             }
             let span = task * each..((task + 1) * each).min(queries.len());
-            let found = self.answer(queries, span, k, reach, has_vectors);
+            let found = self.answer(queries, span, k, reach, filter);
             monitor.advance(Phase::Search, 1, tasks);
             Ok(found)
         })?;
@@ -85,17 +98,34 @@ impl Index {
     fn answer(
         &self,
         queries: &Vectors,
-        rows: std::ops::Range<usize>,
+        rows: Range<usize>,
         k: usize,
         reach: Reach,
-        has_vectors: bool,
+        filter: Option<&Filter>,
     ) -> Vec<Option<Vec<Candidate<'_>>>> {
-        if has_vectors {
-            let found = scan::run(self, queries, rows, reach, |vector| Rerank::new(self, vector, k));
-            found.into_iter().map(|sink| sink.map(Rerank::into_sorted)).collect()
-        } else {
-            let found = scan::run(self, queries, rows, reach, |_| Estimates::new(k));
-            found.into_iter().map(|sink| sink.map(Estimates::into_sorted)).collect()
+        if self.vectors_kept() == VectorsKept::None {
+            let found = scan::run(self, queries, rows, reach, filter, |_| Estimates::new(k));
+            return found.into_iter().map(|sink| sink.map(Estimates::into_sorted)).collect();
+        }
+        let found = scan::run(self, queries, rows, reach, filter, |vector| Rerank::new(self, vector, k));
+        found.into_iter().map(|sink| sink.map(Rerank::into_sorted)).collect()
+    }
+
+    /// Compares every row that is allowed with every query.
+    fn search_rows(
+        &self,
+        filter: Option<&Filter>,
+        queries: &Vectors,
+        k: usize,
+        pool: &Pool,
+        monitor: &dyn Monitor,
+    ) -> Result<Hits> {
+        let (metric, kernels) = (self.metric(), self.router().kernels());
+        match filter {
+            Some(filter) => {
+                exact::search(&Allowed::new(self, filter), queries, metric, k, kernels, pool, monitor)
+            }
+            None => exact::search(self, queries, metric, k, kernels, pool, monitor),
         }
     }
 

@@ -92,10 +92,10 @@ fn exact_effort_equals_exact_search_to_the_last_bit() {
         let index = build(&table, &BuildParams { metric, nlist: Some(13), ..BuildParams::default() });
         let expected = answers(&truth(&table, None, &queries, metric, 7));
         for effort in [Effort::Exact, Effort::Recall(1.0)] {
-            let found = search(&index, &queries, &SearchParams { k: 7, effort, epsilon: None });
+            let found = search(&index, &queries, &SearchParams { k: 7, effort, epsilon: None, filter: None });
             assert_eq!(answers(&found), expected, "{metric}");
         }
-        let everywhere = SearchParams { k: 7, effort: Effort::Nprobe(13), epsilon: Some(8.0) };
+        let everywhere = SearchParams { k: 7, effort: Effort::Nprobe(13), epsilon: Some(8.0), filter: None };
         assert_eq!(
             answers(&search(&index, &queries, &everywhere)),
             expected,
@@ -234,7 +234,11 @@ fn every_query_gets_k_rows_however_few_lists_are_probed() {
     let (table, queries) = split(500, 10, 16);
     let index = build(&table, &BuildParams { nlist: Some(50), ..BuildParams::default() });
     for k in [1, 40, 499, 500, 5000] {
-        let hits = search(&index, &queries, &SearchParams { k, effort: Effort::Nprobe(1), epsilon: None });
+        let hits = search(
+            &index,
+            &queries,
+            &SearchParams { k, effort: Effort::Nprobe(1), epsilon: None, filter: None },
+        );
         assert!((0..10).all(|query| hits.of_query(query).len() == k.min(500)), "k {k}");
     }
 }
@@ -262,17 +266,17 @@ fn bad_questions_are_refused_by_name() {
         index.search(queries, &params, &Pool::Inline, &Unwatched).unwrap_err().to_string()
     };
     let default = SearchParams::default();
-    assert_eq!(ask(&queries, SearchParams { k: 0, ..default }), "k: expected at least 1, got 0");
+    assert_eq!(ask(&queries, SearchParams { k: 0, ..default.clone() }), "k: expected at least 1, got 0");
     let narrow = column(vec![0.0; 14], 7);
-    assert_eq!(ask(&narrow, default), "dimension mismatch: the index has 8, embedding has 7");
+    assert_eq!(ask(&narrow, default.clone()), "dimension mismatch: the index has 8, embedding has 7");
     for (params, text) in [
         (
-            SearchParams { effort: Effort::Recall(1.5), ..default },
+            SearchParams { effort: Effort::Recall(1.5), ..default.clone() },
             "recall: expected above 0, at most 1, got 1.5",
         ),
-        (SearchParams { effort: Effort::Nprobe(0), ..default }, "nprobe: expected at least 1, got 0"),
+        (SearchParams { effort: Effort::Nprobe(0), ..default.clone() }, "nprobe: expected at least 1, got 0"),
         (
-            SearchParams { epsilon: Some(-1.0), ..default },
+            SearchParams { epsilon: Some(-1.0), ..default.clone() },
             "epsilon: expected a finite number, at least 0, got -1",
         ),
     ] {
@@ -323,7 +327,7 @@ proptest! {
         prop_assume!(rows > 0);
         let table = column(values[..rows * dim].iter().map(|&value| f32::from(value)).collect(), dim);
         let index = build(&table, &BuildParams { metric, nlist: Some(nlist), seed: 5 });
-        let params = SearchParams { k, effort: Effort::Nprobe(nlist), epsilon: Some(12.0) };
+        let params = SearchParams { k, effort: Effort::Nprobe(nlist), epsilon: Some(12.0), filter: None };
         let found = search(&index, &table, &params);
         prop_assert_eq!(answers(&found), answers(&truth(&table, None, &table, metric, k)));
     }

@@ -134,7 +134,7 @@ impl Router {
         for keys in keys.chunks_exact_mut(self.nlist()) {
             match self.metric.family() {
                 Family::L2 => {
-                    keys.iter_mut().zip(&self.half_norms).for_each(|(key, half)| *key = half - *key)
+                    keys.iter_mut().zip(&self.half_norms).for_each(|(key, half)| *key = half - *key);
                 }
                 Family::Ip => keys.iter_mut().for_each(|key| *key = -*key),
             }

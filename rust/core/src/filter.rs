@@ -1,0 +1,287 @@
+//! Which rows may be returned: a set of row numbers, asked for 32 at a time by the scan.
+//!
+//! The set is a dense bitmap in pages of 4 KiB. Copies share their pages, and a change copies the one page it touches:
+//! that is what makes a snapshot of an index with deleted rows cheap (see [`crate::live`]).
+
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, BooleanArray, cast::AsArray};
+use arrow_schema::DataType;
+use roaring::{RoaringBitmap, RoaringTreemap};
+
+use crate::{
+    error::{Error, Result},
+    rabitq::BLOCK,
+};
+
+const PAGE_WORDS: usize = 512;
+const PAGE_ROWS: u64 = 64 * PAGE_WORDS as u64;
+
+type Page = [u64; PAGE_WORDS];
+
+/// A set of row numbers.
+///
+/// ```
+/// use ruvector_core::filter::Filter;
+///
+/// let filter = Filter::from_rows([3, 5, 8], 8);
+/// assert!(filter.contains(3) && !filter.contains(4));
+/// assert_eq!(filter.count(), 2, "row 8 is beyond a table of 8 rows");
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pages: Vec<Arc<Page>>,
+    count: usize,
+}
+
+impl Filter {
+    /// No row of a table of `rows` rows.
+    pub fn none(rows: u64) -> Self {
+        let blank: Arc<Page> = Arc::new([0; PAGE_WORDS]);
+        Self { pages: (0..rows.div_ceil(PAGE_ROWS)).map(|_| Arc::clone(&blank)).collect(), count: 0 }
+    }
+
+    /// The given rows of a table of `rows` rows; those beyond its end are ignored.
+    pub fn from_rows(allowed: impl IntoIterator<Item = u64>, rows: u64) -> Self {
+        let mut filter = Self::none(rows);
+        for row in allowed.into_iter().filter(|&row| row < rows) {
+            filter.insert(row);
+        }
+        filter
+    }
+
+    /// The rows at which a boolean column is true; null counts as false.
+    ///
+    /// # Errors
+    /// [`Error::InvalidType`] for a column that is not boolean, [`Error::InvalidParameter`] when it does not have
+    /// `rows` rows.
+    pub fn from_mask(column: &str, arrays: &[ArrayRef], rows: u64) -> Result<Self> {
+        let len: usize = arrays.iter().map(Array::len).sum();
+        if let Some(array) = arrays.iter().find(|array| array.data_type() != &DataType::Boolean) {
+            let (expected, actual) = ("booleans".into(), array.data_type().to_string());
+            return Err(Error::InvalidType { column: column.into(), expected, actual });
+        }
+        if len as u64 != rows {
+            let expected = format!("one boolean per row ({rows})");
+            return Err(Error::invalid_parameter(column, expected, format!("{len} booleans")));
+        }
+        let mut filter = Self::none(rows);
+        let mut start = 0;
+        for array in arrays {
+            filter.insert_true(array.as_boolean(), start);
+            start += array.len() as u64;
+        }
+        Ok(filter)
+    }
+
+    /// The rows whose numbers a serialized Roaring bitmap holds (see [`roaring_values`]).
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`] when the bytes are not a Roaring bitmap.
+    pub fn from_roaring(bytes: &[u8], rows: u64) -> Result<Self> {
+        Ok(Self::from_rows(roaring_values(bytes)?, rows))
+    }
+
+    /// How many rows are in the set.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Whether a row is in the set.
+    pub fn contains(&self, row: u64) -> bool {
+        let (page, word, bit) = place(row);
+        self.pages.get(page).is_some_and(|page| page[word] & bit != 0)
+    }
+
+    /// A bit for each of a block's rows that is in the set. `rows` count from `first_row`.
+    pub fn mask(&self, first_row: u64, rows: &[u32; BLOCK]) -> u32 {
+        rows.iter()
+            .enumerate()
+            .fold(0, |mask, (lane, &row)| mask | u32::from(self.contains(first_row + u64::from(row))) << lane)
+    }
+
+    /// Adds a row; tells whether it is new.
+    pub fn insert(&mut self, row: u64) -> bool {
+        let (page, word, bit) = place(row);
+        while self.pages.len() <= page {
+            self.pages.push(Arc::new([0; PAGE_WORDS]));
+        }
+        if self.contains(row) {
+            return false;
+        }
+        Arc::make_mut(&mut self.pages[page])[word] |= bit;
+        self.count += 1;
+        true
+    }
+
+    /// Takes a row out; tells whether it was there.
+    pub fn remove(&mut self, row: u64) -> bool {
+        if !self.contains(row) {
+            return false;
+        }
+        let (page, word, bit) = place(row);
+        Arc::make_mut(&mut self.pages[page])[word] &= !bit;
+        self.count -= 1;
+        true
+    }
+
+    /// The rows that are in both sets.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let pages: Vec<Arc<Page>> = self
+            .pages
+            .iter()
+            .zip(&other.pages)
+            .map(|(a, b)| {
+                if Arc::ptr_eq(a, b) {
+                    return Arc::clone(a);
+                }
+                let mut page = **a;
+                page.iter_mut().zip(b.iter()).for_each(|(word, other)| *word &= other);
+                Arc::new(page)
+            })
+            .collect();
+        let count = pages.iter().flat_map(|page| page.iter()).map(|word| word.count_ones() as usize).sum();
+        Self { pages, count }
+    }
+
+    /// The rows in the set, ascending.
+    pub fn rows(&self) -> impl Iterator<Item = u64> + '_ {
+        let words = self.pages.iter().flat_map(|page| page.iter());
+        (0_u64..).zip(words).filter(|(_, word)| **word != 0).flat_map(|(at, &word)| {
+            (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| at * 64 + bit)
+        })
+    }
+
+    /// Adds the rows, from `start` on, at which `array` is true.
+    fn insert_true(&mut self, array: &BooleanArray, start: u64) {
+        let allowed = match array.nulls() {
+            Some(nulls) => array.values() & nulls.inner(),
+            None => array.values().clone(),
+        };
+        if !start.is_multiple_of(64) {
+            allowed.set_indices().for_each(|at| {
+                self.insert(start + at as u64);
+            });
+            return;
+        }
+        for (at, word) in allowed.bit_chunks().iter_padded().enumerate().filter(|(_, word)| *word != 0) {
+            let (page, place, _) = place(start + at as u64 * 64);
+            Arc::make_mut(&mut self.pages[page])[place] |= word;
+            self.count += word.count_ones() as usize;
+        }
+    }
+}
+
+fn place(row: u64) -> (usize, usize, u64) {
+    ((row / PAGE_ROWS) as usize, (row % PAGE_ROWS / 64) as usize, 1 << (row % 64))
+}
+
+/// The numbers in a serialized Roaring bitmap, ascending: the portable format of 32 or of 64 bits.
+///
+/// The two formats are told apart by their first bytes: that of 32 bits starts with one of two cookies, that of 64 with
+/// the number of 32-bit bitmaps that follow.
+///
+/// # Errors
+/// [`Error::InvalidParameter`] when the bytes are neither.
+pub fn roaring_values(bytes: &[u8]) -> Result<Vec<u64>> {
+    let refuse = || {
+        let expected = "a serialized roaring bitmap (portable format, 32 or 64 bits)";
+        Error::invalid_parameter("filter", expected, format!("{} other bytes", bytes.len()))
+    };
+    let (mut narrow, mut wide) = (bytes, bytes);
+    if let Ok(bitmap) = RoaringBitmap::deserialize_from(&mut narrow)
+        && narrow.is_empty()
+    {
+        return Ok(bitmap.iter().map(u64::from).collect());
+    }
+    // The count is not believed: as many bitmaps need at least as many bytes.
+    let count = bytes.first_chunk::<8>().map_or(u64::MAX, |count| u64::from_le_bytes(*count));
+    if count > bytes.len() as u64 {
+        return Err(refuse());
+    }
+    match RoaringTreemap::deserialize_from(&mut wide) {
+        Ok(bitmap) if wide.is_empty() => Ok(bitmap.iter().collect()),
+        _ => Err(refuse()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn is_a_set(steps in prop::collection::vec((any::<bool>(), 0_u64..100_000), 0..200), other in prop::collection::btree_set(0_u64..100_000, 0..200)) {
+            let (mut filter, mut model) = (Filter::default(), BTreeSet::new());
+            for (add, row) in steps {
+                if add {
+                    prop_assert_eq!(filter.insert(row), model.insert(row));
+                } else {
+                    prop_assert_eq!(filter.remove(row), model.remove(&row));
+                }
+            }
+            prop_assert_eq!(filter.count(), model.len());
+            prop_assert_eq!(filter.rows().collect::<Vec<_>>(), model.iter().copied().collect::<Vec<_>>());
+            let both = filter.and(&Filter::from_rows(other.iter().copied(), 100_000));
+            let expected: Vec<_> = model.intersection(&other).copied().collect();
+            prop_assert_eq!(both.count(), expected.len());
+            prop_assert_eq!(both.rows().collect::<Vec<_>>(), expected);
+        }
+
+        #[test]
+        fn a_mask_means_its_true_rows(chunks in prop::collection::vec(prop::collection::vec(any::<Option<bool>>(), 0..200), 0..4), skip in 0_usize..9) {
+            let arrays: Vec<ArrayRef> = chunks
+                .iter()
+                .map(|chunk| {
+                    let array = BooleanArray::from(chunk.clone());
+                    Arc::new(array.slice(skip.min(array.len()), array.len().saturating_sub(skip))) as ArrayRef
+                })
+                .collect();
+            let flat: Vec<_> = chunks.iter().flat_map(|chunk| chunk.iter().skip(skip).copied()).collect();
+            let filter = Filter::from_mask("keep", &arrays, flat.len() as u64).unwrap();
+            let expected: Vec<u64> = (0..).zip(&flat).filter(|(_, flag)| **flag == Some(true)).map(|(row, _)| row).collect();
+            prop_assert_eq!(filter.rows().collect::<Vec<_>>(), expected);
+            prop_assert_eq!(filter.count(), filter.rows().count());
+        }
+
+        #[test]
+        fn roaring_bitmaps_of_both_widths_are_read(rows in prop::collection::btree_set(0_u64..200_000, 0..300)) {
+            let (mut narrow, mut wide) = (Vec::new(), Vec::new());
+            rows.iter().map(|&row| row as u32).collect::<RoaringBitmap>().serialize_into(&mut narrow).unwrap();
+            rows.iter().copied().collect::<RoaringTreemap>().serialize_into(&mut wide).unwrap();
+            for bytes in [&narrow, &wide] {
+                prop_assert_eq!(roaring_values(bytes).unwrap(), rows.iter().copied().collect::<Vec<_>>());
+                prop_assert!(roaring_values(&bytes[..bytes.len() - 1]).is_err());
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_refused_or_read(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = roaring_values(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_block_is_asked_at_once() {
+        let filter = Filter::from_rows([1 << 33, (1 << 33) + 7], 1 << 34);
+        let mut rows = [3_u32; BLOCK];
+        (rows[0], rows[31]) = (0, 7);
+        assert_eq!(filter.mask(1 << 33, &rows), 1 | 1 << 31);
+    }
+
+    #[test]
+    fn what_is_no_mask_is_refused() {
+        let short: ArrayRef = Arc::new(BooleanArray::from(vec![true]));
+        let numbers: ArrayRef = Arc::new(arrow_array::Int64Array::from(vec![1]));
+        let message = |array: &ArrayRef| {
+            Filter::from_mask("keep", std::slice::from_ref(array), 2).unwrap_err().to_string()
+        };
+        assert_eq!(message(&short), "keep: expected one boolean per row (2), got 1 booleans");
+        assert_eq!(message(&numbers), "keep: expected booleans, got Int64");
+    }
+}

@@ -1,0 +1,166 @@
+//! Searching under a filter: how far to look, and when it is cheaper to compare all allowed rows.
+
+use super::Index;
+use crate::{
+    exact::Corpus,
+    filter::Filter,
+    hits::Hits,
+    ids::{Id, IdType},
+    rabitq::BLOCK,
+    segment::Segment,
+    vectors::Vectors,
+};
+
+/// What an exact distance costs, in codes scanned: a vector is 32 times as long as its code, and lies apart.
+const CODES_PER_VECTOR: usize = 16;
+/// A search that filters much looks into about one row in so many.
+const USUALLY_SCANNED: usize = 4;
+
+impl Index {
+    /// How many of the nearest rows hold about `k` allowed ones: what a calibration for all rows has to be asked for.
+    pub(super) fn depth_behind(&self, filter: &Filter, k: usize) -> usize {
+        let share = filter.count().clamp(1, self.len()) as f64 / self.len() as f64;
+        ((k as f64 / share).ceil() as usize).min(self.len())
+    }
+
+    /// Whether comparing all allowed rows is cheaper than scanning lists until `k` of them are found.
+    pub(super) fn is_sparse(&self, filter: &Filter, k: usize) -> bool {
+        let scanned = (self.len() / USUALLY_SCANNED).max(self.depth_behind(filter, k));
+        filter.count().saturating_mul(CODES_PER_VECTOR) <= scanned
+    }
+
+    /// An answer without hits.
+    pub(super) fn no_hits(&self, queries: &Vectors) -> Hits {
+        let rows: Vec<_> = (0..queries.len()).map(|row| (!queries.is_null(row)).then(Vec::new)).collect();
+        Hits::new(self.id_type(), self.metric(), true, &rows)
+    }
+}
+
+/// The allowed rows of an index, searched exactly.
+pub(super) struct Allowed<'a> {
+    index: &'a Index,
+    /// Segment and slot of each of them.
+    places: Vec<(u32, u32)>,
+}
+
+impl<'a> Allowed<'a> {
+    pub(super) fn new(index: &'a Index, filter: &Filter) -> Self {
+        let blocks = (0_u32..)
+            .zip(index.segments())
+            .flat_map(|(segment, table)| (0..table.blocks()).map(move |block| (segment, table, block)));
+        let places = blocks.flat_map(|(segment, table, block)| {
+            let mask = mask(table, block, Some(filter));
+            (0..BLOCK)
+                .filter(move |lane| mask >> lane & 1 == 1)
+                .map(move |lane| (segment, (block * BLOCK + lane) as u32))
+        });
+        Self { index, places: places.collect() }
+    }
+
+    fn place(&self, at: usize) -> (&'a Segment, usize) {
+        let (segment, slot) = self.places[at];
+        (&self.index.segments()[segment as usize], slot as usize)
+    }
+}
+
+/// A bit for each slot of a block that holds a row which may be returned.
+pub(super) fn mask(segment: &Segment, block: usize, filter: Option<&Filter>) -> u32 {
+    let taken = u32::MAX.checked_shr(32 - u32::from(segment.count[block])).unwrap_or(0);
+    match (filter, segment.rows.as_chunks::<BLOCK>().0.get(block)) {
+        (Some(filter), Some(rows)) => taken & filter.mask(segment.first_row[block], rows),
+        _ => taken,
+    }
+}
+
+impl Corpus for Allowed<'_> {
+    fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    fn vector<'a>(&'a self, at: usize, scratch: &'a mut [f32]) -> Option<&'a [f32]> {
+        let (segment, slot) = self.place(at);
+        self.index.vector_of(segment, slot, scratch)
+    }
+
+    fn id(&self, at: usize) -> Id<'_> {
+        let (segment, slot) = self.place(at);
+        segment.id(slot)
+    }
+
+    fn id_type(&self) -> IdType {
+        self.index.id_type()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        Metric, Pool, Unwatched,
+        index::{BuildParams, Effort, SearchParams},
+        random::SplitMix64,
+    };
+
+    fn rows(rows: usize, dim: usize, seed: u64) -> Vectors {
+        let mut random = SplitMix64::new(seed);
+        let values: Vec<f32> = (0..rows * dim).map(|_| random.unit_f64() as f32 - 0.5).collect();
+        Vectors::from_f32("embedding", dim, values.into()).unwrap()
+    }
+
+    fn found(index: &Index, queries: &Vectors, params: &SearchParams) -> Vec<Vec<i64>> {
+        let hits = index.search(queries, params, &Pool::Inline, &Unwatched).unwrap();
+        let id = |at| if let Id::Int64(id) = hits.ids().get(at) { id } else { -1 };
+        (0..hits.num_queries()).map(|query| hits.of_query(query).map(id).collect()).collect()
+    }
+
+    #[test]
+    fn only_allowed_rows_are_found_and_all_that_there_are() {
+        let (table, queries) = (rows(3000, 24, 1), rows(20, 24, 2));
+        for metric in Metric::ALL {
+            let params = BuildParams { metric, ..BuildParams::default() };
+            let index = Index::build(table.clone(), None, &params, &Pool::Inline, &Unwatched).unwrap();
+            let everything = SearchParams { k: 3000, effort: Effort::Exact, ..SearchParams::default() };
+            let truth = found(&index, &queries, &everything);
+            for every in [1, 2, 10, 100, 500, 5000] {
+                let filter = Filter::from_rows((0..3000).filter(|row| row % every == 1 % every), 3000);
+                let params =
+                    SearchParams { filter: Some(Arc::new(filter.clone())), ..SearchParams::default() };
+                let (mut met, mut wanted) = (0, 0);
+                for effort in [Effort::Exact, Effort::Recall(0.99), Effort::Nprobe(1)] {
+                    let answers = found(&index, &queries, &SearchParams { effort, ..params.clone() });
+                    for (answer, truth) in answers.iter().zip(&truth) {
+                        let expected: Vec<i64> = truth
+                            .iter()
+                            .copied()
+                            .filter(|&row| filter.contains(row as u64))
+                            .take(10)
+                            .collect();
+                        assert_eq!(answer.len(), expected.len(), "{metric}, 1 of {every}, {effort:?}");
+                        assert!(answer.iter().all(|&row| filter.contains(row as u64)));
+                        if effort == Effort::Exact {
+                            assert_eq!(answer, &expected);
+                        } else if effort == Effort::Recall(0.99) {
+                            met += expected.iter().filter(|row| answer.contains(row)).count();
+                            wanted += expected.len();
+                        }
+                    }
+                }
+                assert!(met as f64 >= 0.98 * wanted as f64, "{metric}, 1 of {every}: {met} of {wanted}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_allowed_is_nothing_found() {
+        let table = rows(100, 8, 1);
+        let index =
+            Index::build(table.clone(), None, &BuildParams::default(), &Pool::Inline, &Unwatched).unwrap();
+        for effort in [Effort::Exact, Effort::Nprobe(1)] {
+            let filter = Some(Arc::new(Filter::none(100)));
+            let params = SearchParams { effort, filter, ..SearchParams::default() };
+            assert!(found(&index, &table, &params).iter().all(Vec::is_empty));
+        }
+    }
+}
