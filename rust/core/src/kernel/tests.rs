@@ -241,7 +241,7 @@ fn levels_have_names() {
         assert_eq!(level.to_string().parse::<Level>().unwrap(), level);
     }
     let error = "AVX2".parse::<Level>().unwrap_err();
-    assert_eq!(error.to_string(), "simd level: expected one of scalar, avx2, got \"AVX2\"");
+    assert_eq!(error.to_string(), "simd level: expected one of scalar, avx2, avx512, neon, got \"AVX2\"");
     assert!(Level::Scalar.is_available());
     assert_eq!(Kernels::available().next().unwrap().level(), Level::Scalar);
 }
