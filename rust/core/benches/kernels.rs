@@ -99,7 +99,7 @@ impl Case {
     /// Scans and bounds, in millions of codes per second.
     fn scans(&self, bench: &Bench, kernels: Kernels) {
         let codes = (self.blocks().count() * BLOCK) as f64 / 1e6;
-        let (terms, factors) = (self.terms(), self.half_factors());
+        let (terms, factors) = (far_query(), self.half_factors());
         let (mut sums, mut bounds) = ([[0; BLOCK]; QUERIES], BlockBounds::default());
         bench.line(kernels, self.dim, "scan_block", (codes, "M codes/s"), || {
             for block in self.blocks() {
@@ -133,11 +133,6 @@ impl Case {
         }
     }
 
-    /// A query for which almost every row is too far away, as in a search that has found its best.
-    fn terms(&self) -> QueryTerms {
-        QueryTerms { delta: 1e-3, shift: 0.1, slack: 1e-3, g_add: 100.0, g_error: 0.5, limit: 1.0 }
-    }
-
     /// Tiles in GFLOP per second, single products in nanoseconds.
     fn products(&self, bench: &Bench, kernels: Kernels) {
         let dim = self.dim;
@@ -169,6 +164,11 @@ impl Case {
             });
         }
     }
+}
+
+/// A query for which almost every row is too far away, as in a search that has found its best.
+fn far_query() -> QueryTerms {
+    QueryTerms { delta: 1e-3, shift: 0.1, slack: 1e-3, g_add: 100.0, g_error: 0.5, limit: 1.0 }
 }
 
 fn main() {

@@ -197,7 +197,7 @@ pub(super) fn prefetch(bytes: &[u8]) {
         #[allow(unused_unsafe, reason = "newer toolchains call it safe")]
         // SAFETY: a prefetch reads nothing that the program could see, and never faults.
         unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast())
+            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
         }
     }
 }

@@ -21,6 +21,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod level;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -37,7 +39,7 @@ use crate::{
 };
 
 /// Calls a kernel that is compiled once for each number of extra bits; more than 8 count as 8.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! with_ex {
     ($ex:expr, $name:ident => $call:expr) => {
         with_ex!(@ $ex, $name, $call, 0 1 2 3 4 5 6 7)
@@ -49,7 +51,7 @@ macro_rules! with_ex {
         }
     };
 }
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use with_ex;
 
 /// The environment variable that forces a level; for tests, measurements and bug reports.
@@ -62,6 +64,7 @@ pub struct Kernels {
 }
 
 /// One entry per kernel. They are `unsafe` to call because the CPU must have the level; nothing else is asked.
+#[allow(clippy::type_complexity, reason = "the types are those of the methods below")]
 struct Table {
     level: Level,
     dot: unsafe fn(&[f32], &[f32]) -> f32,
@@ -112,6 +115,10 @@ impl Kernels {
             Level::Avx2 => has_avx2().then_some(Self { table: &avx2::TABLE }),
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => (has_avx2() && has_avx512()).then_some(Self { table: &avx512::TABLE }),
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => {
+                std::arch::is_aarch64_feature_detected!("neon").then_some(Self { table: &neon::TABLE })
+            }
             #[allow(unreachable_patterns, reason = "levels of other architectures")]
             _ => None,
         }
@@ -198,16 +205,16 @@ impl Kernels {
     /// The inner products of each of `queries` with each of `rows`: `out[q * nrows + r]`, both inputs row-major with
     /// `dim` numbers a row. The same bits as [`Kernels::dot`], at several times the speed.
     pub fn dots_tile(self, queries: &[f32], rows: &[f32], dim: usize, out: &mut [f32]) {
-        self.tile(self.table.dots_tile, queries, rows, dim, out);
+        self.tile(|table| table.dots_tile, queries, rows, dim, out);
     }
 
     /// The squared distances of each of `queries` to each of `rows`, as [`Kernels::dots_tile`]. The same bits as
     /// [`Kernels::l2sq`].
     pub fn l2sq_tile(self, queries: &[f32], rows: &[f32], dim: usize, out: &mut [f32]) {
-        self.tile(self.table.l2sq_tile, queries, rows, dim, out);
+        self.tile(|table| table.l2sq_tile, queries, rows, dim, out);
     }
 
-    fn tile(self, kernel: Tile, queries: &[f32], rows: &[f32], dim: usize, out: &mut [f32]) {
+    fn tile(self, kernel: fn(&Table) -> Tile, queries: &[f32], rows: &[f32], dim: usize, out: &mut [f32]) {
         if dim == 0 {
             return out.fill(0.0);
         }
@@ -220,8 +227,8 @@ impl Kernels {
         let nqueries = (queries.len() / dim).min(out.len() / nrows);
         let queries = &queries[..nqueries * dim];
         let out = &mut out[..nqueries * nrows];
-        // SAFETY: `self` exists, so the CPU has the level, and the kernel is from its table.
-        unsafe { kernel(queries, &rows[..nrows * dim], dim, out) }
+        // SAFETY: `self` exists, so the CPU has the level.
+        unsafe { kernel(self.table)(queries, &rows[..nrows * dim], dim, out) }
     }
 
     /// `values[i] *= factors[i]`.

@@ -66,7 +66,7 @@ fn sum_lanes<T: Copy + Default>(a: &[f32], b: &[T], step: impl Fn(f32, T, f32) -
     fold(lanes)
 }
 
-fn zero_filled<T: Copy + Default>(rest: &[T]) -> [T; LANES] {
+pub(super) fn zero_filled<T: Copy + Default>(rest: &[T]) -> [T; LANES] {
     let mut block = [T::default(); LANES];
     for (slot, &value) in block.iter_mut().zip(rest) {
         *slot = value;

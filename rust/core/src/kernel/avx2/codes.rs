@@ -41,17 +41,17 @@ fn full_dot_of<const EX: usize>(query: &[f32], block: &[u8], lane: usize, mut ex
 #[inline]
 fn unpack<const EX: usize>(planes: &[u8], p: usize) -> __m256i {
     if EX == 8 {
-        return widen(plane(planes, 8 * p));
+        return widen(*plane(planes, 8 * p));
     }
     let mut values = _mm256_setzero_si256();
     if EX & 4 != 0 {
-        let bytes = widen(plane(planes, 16 * (p / 4) + 8 * (p % 2)));
+        let bytes = widen(*plane(planes, 16 * (p / 4) + 8 * (p % 2)));
         let low = p & 2 == 0;
         values =
             if low { _mm256_and_si256(bytes, _mm256_set1_epi32(15)) } else { _mm256_srli_epi32::<4>(bytes) };
     }
     if EX & 2 != 0 {
-        let bytes = widen(plane(planes, 8 * (EX & 4) + 8 * (p % 2)));
+        let bytes = widen(*plane(planes, 8 * (EX & 4) + 8 * (p % 2)));
         let shifted = match p / 2 {
             0 => bytes,
             1 => _mm256_srli_epi32::<2>(bytes),
@@ -74,6 +74,6 @@ fn unpack<const EX: usize>(planes: &[u8], p: usize) -> __m256i {
 /// Eight bytes as eight whole numbers.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn widen(bytes: &[u8; 8]) -> __m256i {
-    _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(i64::from_le_bytes(*bytes)))
+fn widen(bytes: [u8; 8]) -> __m256i {
+    _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(i64::from_le_bytes(bytes)))
 }
