@@ -3,6 +3,8 @@
 //! Every exact number that leaves the crate (exact search, rerank, the pairwise operator) comes from
 //! [`Prepared::value`], so equal questions have bit-equal answers whichever way they were asked.
 
+use half::f16;
+
 use crate::{
     kernel::Kernels,
     metric::{Family, Metric},
@@ -37,6 +39,16 @@ impl Prepared {
             Family::Ip => {
                 Self::value_of_dot(kernels.dot(&self.query, vector), self.metric.scale_of(kernels, vector))
             }
+        }
+    }
+
+    /// [`Prepared::value`] for half floats as they lie: the same bits as for the widened vector. `None` for cosine,
+    /// which needs the vector's length, too, and with it the widened vector.
+    pub fn value_of_half(&self, kernels: Kernels, vector: &[f16]) -> Option<f32> {
+        match self.metric.family() {
+            Family::L2 => Some(kernels.l2sq_f16(&self.query, vector)),
+            Family::Ip if self.metric.normalises() => None,
+            Family::Ip => Some(Self::value_of_dot(kernels.dot_f16(&self.query, vector), 1.0)),
         }
     }
 

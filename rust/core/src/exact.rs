@@ -177,13 +177,7 @@ impl<'a> Tile<'a> {
             return;
         }
         match self.metric.family() {
-            Family::L2 => {
-                for (query, values) in self.queries.iter().flatten().zip(values.chunks_exact_mut(rows)) {
-                    for (row, value) in block.chunks_exact(self.dim).zip(values) {
-                        *value = self.kernels.l2sq(query.values(), row);
-                    }
-                }
-            }
+            Family::L2 => self.kernels.l2sq_tile(&self.flat, block, self.dim, values),
             Family::Ip => {
                 self.kernels.dots_tile(&self.flat, block, self.dim, values);
                 for (at, row) in block.chunks_exact(self.dim).enumerate() {

@@ -68,6 +68,25 @@ impl StoredVectors {
     }
 }
 
+impl StoredVectors {
+    /// The vector in `slot` as it lies, if it is of half floats.
+    pub fn half_row(&self, slot: usize, dim: usize) -> Option<&[f16]> {
+        match self {
+            Self::F32(_) => None,
+            Self::F16(values) => Some(&values[slot * dim..(slot + 1) * dim]),
+        }
+    }
+
+    /// The memory of the vector in `slot`, to be fetched before it is read.
+    pub fn row_bytes(&self, slot: usize, dim: usize) -> &[u8] {
+        let (buffer, each) = match self {
+            Self::F32(values) => (values.inner(), Element::F32.bytes()),
+            Self::F16(values) => (values.inner(), Element::F16.bytes()),
+        };
+        &buffer[slot * dim * each..(slot + 1) * dim * each]
+    }
+}
+
 impl Segment {
     /// The number of blocks.
     pub fn blocks(&self) -> usize {

@@ -2,11 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Index,
-    reach::farness,
-    route::{self, Key},
-};
+use super::{Index, reach::farness, route::Key};
 use crate::{
     distance::Prepared,
     error::Result,
@@ -155,11 +151,11 @@ impl<'a> Asked<'a> {
         router.project(query, &mut scratch, &mut rotated);
         let mut keys = vec![0.0; router.nlist()];
         router.keys_tile(&rotated, &mut keys);
-        let mut sorted: Vec<Key> = keys.iter().copied().zip(0..).collect();
-        route::sort(&mut sorted);
+        let mut sorted: Vec<Key> = keys.iter().zip(0..).map(|(&key, list)| Key::new(key, list)).collect();
+        sorted.sort_unstable();
         let mut ranks = vec![0; sorted.len()];
-        for (rank, (_, list)) in sorted.into_iter().enumerate() {
-            ranks[list as usize] = rank;
+        for (rank, key) in sorted.into_iter().enumerate() {
+            ranks[key.list() as usize] = rank;
         }
         let kernels = router.kernels();
         let squared_norm = kernels.dot(&rotated, &rotated);

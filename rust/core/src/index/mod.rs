@@ -22,6 +22,7 @@ pub use reach::{DEFAULT_RECALL, Effort};
 pub use search::SearchParams;
 
 use crate::{
+    distance::Prepared,
     error::{Error, Result},
     exact::Corpus,
     format,
@@ -283,6 +284,30 @@ impl Index {
             at -= slots;
         }
         (&self.segments[0], 0)
+    }
+
+    /// The exact value of the row in `slot`; `None` where no vectors are kept.
+    fn value_of(&self, query: &Prepared, segment: &Segment, slot: usize, scratch: &mut [f32]) -> Option<f32> {
+        let kernels = self.router.kernels();
+        let half = match (&segment.vectors, &self.borrowed) {
+            (Some(stored), _) => stored.half_row(slot, self.dim()),
+            (None, Some(vectors)) => vectors.half_row(segment.row(slot) as usize),
+            (None, None) => None,
+        };
+        half.and_then(|vector| query.value_of_half(kernels, vector)).or_else(|| {
+            let vector = self.vector_of(segment, slot, scratch)?;
+            Some(query.value(kernels, vector))
+        })
+    }
+
+    /// Asks for the vector of the row in `slot` before it is needed.
+    fn prefetch(&self, segment: &Segment, slot: usize) {
+        let kernels = self.router.kernels();
+        match (&segment.vectors, &self.borrowed) {
+            (Some(stored), _) => kernels.prefetch(stored.row_bytes(slot, self.dim())),
+            (None, Some(vectors)) => kernels.prefetch(vectors.row_bytes(segment.row(slot) as usize)),
+            (None, None) => {}
+        }
     }
 
     fn vector_of<'a>(

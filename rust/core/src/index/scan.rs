@@ -14,7 +14,7 @@ use super::{
     Index,
     filtered::mask,
     reach::Reach,
-    route::{self, Key},
+    route::{Key, nearest_first},
     sink::{ROUNDING, Sink, Survivor, roomy},
 };
 use crate::{
@@ -33,13 +33,12 @@ const ROUTED_AT_ONCE: usize = 16;
 const FIRST_ROUND: usize = 1;
 
 /// One query on its way.
-struct Asked<S> {
+struct Asked {
     query: Query,
     squared_norm: f32,
     /// Lists, of which the first `within` are sorted and looked into.
     keys: Vec<Key>,
     within: usize,
-    sink: S,
 }
 
 /// Answers some rows of a column of queries; null rows give `None`. `sink` makes the sink of a query vector.
@@ -53,10 +52,10 @@ pub(super) fn run<'a, S: Sink<'a>>(
 ) -> Vec<Option<S>> {
     let valid: Vec<usize> = rows.clone().filter(|&row| !queries.is_null(row)).collect();
     let mut scanner = Scanner::new(index, reach, filter);
-    let mut asked = scanner.prepare(queries, &valid, sink);
-    scanner.rounds(&mut asked);
-    scanner.fill(&mut asked);
-    let mut sinks = asked.into_iter().map(|asked| asked.sink);
+    let (mut asked, mut sinks) = scanner.prepare(queries, &valid, sink);
+    scanner.rounds(&asked, &mut sinks);
+    scanner.fill(&mut asked, &mut sinks);
+    let mut sinks = sinks.into_iter();
     rows.map(|row| if queries.is_null(row) { None } else { sinks.next() }).collect()
 }
 
@@ -82,13 +81,13 @@ impl<'a, 'f> Scanner<'a, 'f> {
         queries: &Vectors,
         rows: &[usize],
         sink: impl Fn(&[f32]) -> S,
-    ) -> Vec<Asked<S>> {
+    ) -> (Vec<Asked>, Vec<S>) {
         let router = self.index.router();
         let (padded, nlist) = (router.padded_dim(), router.nlist());
         let mut rotated = vec![0.0; rows.len().min(ROUTED_AT_ONCE) * padded];
         let mut keys = vec![0.0; rows.len().min(ROUTED_AT_ONCE) * nlist];
         let (mut widened, mut scaled) = (vec![0.0; queries.dim()], Vec::new());
-        let mut asked = Vec::with_capacity(rows.len());
+        let (mut asked, mut sinks) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
         for tile in rows.chunks(ROUTED_AT_ONCE) {
             let (rotated, keys) = (&mut rotated[..tile.len() * padded], &mut keys[..tile.len() * nlist]);
             for (&row, rotated) in tile.iter().zip(rotated.chunks_exact_mut(padded)) {
@@ -98,21 +97,17 @@ impl<'a, 'f> Scanner<'a, 'f> {
             let each = tile.iter().zip(rotated.chunks_exact(padded)).zip(keys.chunks_exact(nlist));
             for ((&row, rotated), keys) in each {
                 let squared_norm = self.kernels.dot(rotated, rotated);
-                let mut keys: Vec<Key> = keys.iter().copied().zip(0..).collect();
-                let within = route::nearest_first(&mut keys, self.reach.breadth, self.family, squared_norm);
-                asked.push(Asked {
-                    query: Query::new(self.kernels, rotated),
-                    squared_norm,
-                    keys,
-                    within,
-                    sink: sink(queries.row(row, &mut widened)),
-                });
+                let mut keys: Vec<Key> =
+                    keys.iter().zip(0..).map(|(&key, list)| Key::new(key, list)).collect();
+                let within = nearest_first(&mut keys, self.reach.breadth, self.family, squared_norm);
+                asked.push(Asked { query: Query::new(self.kernels, rotated), squared_norm, keys, within });
+                sinks.push(sink(queries.row(row, &mut widened)));
             }
         }
-        asked
+        (asked, sinks)
     }
 
-    fn rounds<S: Sink<'a>>(&mut self, asked: &mut [Asked<S>]) {
+    fn rounds<S: Sink<'a>>(&mut self, asked: &[Asked], sinks: &mut [S]) {
         let last = asked.iter().map(|asked| asked.within).max().unwrap_or(0);
         let (mut from, mut to) = (0, FIRST_ROUND);
         let mut visits = Vec::new();
@@ -120,30 +115,33 @@ impl<'a, 'f> Scanner<'a, 'f> {
             visits.clear();
             for (asked, at) in asked.iter().zip(0_u32..) {
                 let span = from.min(asked.within)..to.min(asked.within);
-                visits.extend(asked.keys[span].iter().map(|&(key, list)| Visit { list, at, key }));
+                visits.extend(asked.keys[span].iter().map(|&key| Visit::new(at, key)));
             }
-            visits.sort_unstable_by_key(|visit| (visit.list, visit.at));
+            visits.sort_unstable_by_key(Visit::order);
             for same in visits.chunk_by(|a, b| a.list == b.list) {
                 for tile in same.chunks(TILE) {
-                    self.scan(tile, asked);
+                    self.scan(tile, asked, sinks);
                 }
+            }
+            for sink in &mut *sinks {
+                sink.settle(&mut self.scratch);
             }
             (from, to) = (to, to * 4);
         }
     }
 
     /// A query that found too few rows in its lists goes on, one list after the other.
-    fn fill<S: Sink<'a>>(&mut self, asked: &mut [Asked<S>]) {
+    fn fill<S: Sink<'a>>(&mut self, asked: &mut [Asked], sinks: &mut [S]) {
         for at in 0..asked.len() {
             let within = asked[at].within;
-            if asked[at].sink.is_full() || within == asked[at].keys.len() {
+            if sinks[at].is_full() || within == asked[at].keys.len() {
                 continue;
             }
-            route::sort(&mut asked[at].keys[within..]);
+            asked[at].keys[within..].sort_unstable();
             for next in within..asked[at].keys.len() {
-                let (key, list) = asked[at].keys[next];
-                self.scan(&[Visit { list, at: at as u32, key }], asked);
-                if asked[at].sink.is_full() {
+                self.scan(&[Visit::new(at as u32, asked[at].keys[next])], asked, sinks);
+                sinks[at].settle(&mut self.scratch);
+                if sinks[at].is_full() {
                     break;
                 }
             }
@@ -151,18 +149,20 @@ impl<'a, 'f> Scanner<'a, 'f> {
     }
 
     /// Scans one list for a tile of queries.
-    fn scan<S: Sink<'a>>(&mut self, tile: &[Visit], asked: &mut [Asked<S>]) {
+    fn scan<S: Sink<'a>>(&self, tile: &[Visit], asked: &[Asked], sinks: &mut [S]) {
         let index = self.index;
         let runs = index.lists.runs(tile[0].list as usize);
         if runs.is_empty() {
             return;
         }
-        let mut terms = [QueryTerms::default(); TILE];
-        let mut rooms = [0.0; TILE];
-        for ((visit, terms), room) in tile.iter().zip(&mut terms).zip(&mut rooms) {
-            (*terms, *room) = self.terms(visit, &asked[visit.at as usize]);
+        let mut terms = [(QueryTerms::default(), 0.0); TILE];
+        let mut luts: [&[u8]; TILE] = [&[]; TILE];
+        for ((visit, terms), lut) in tile.iter().zip(&mut terms).zip(&mut luts) {
+            let asked = &asked[visit.at as usize];
+            *terms = self.terms(visit, asked, sinks[visit.at as usize].limit());
+            *lut = asked.query.lut();
         }
-        let (mut sums, mut bounds) = ([0; BLOCK], BlockBounds::default());
+        let (mut sums, mut bounds) = ([[0; BLOCK]; TILE], BlockBounds::default());
         for run in runs {
             let segment = &index.segments[run.segment];
             for block in run.blocks.clone() {
@@ -171,15 +171,13 @@ impl<'a, 'f> Scanner<'a, 'f> {
                 if allowed == 0 {
                     continue;
                 }
-                let code = segment.code(block);
-                for ((visit, terms), room) in tile.iter().zip(&terms).zip(rooms) {
-                    let asked = &mut asked[visit.at as usize];
-                    self.kernels.scan_block(code, asked.query.lut(), &mut sums);
-                    let mut survivors = self.kernels.bounds(&sums, &factors, terms, &mut bounds) & allowed;
+                self.kernels.scan_queries(segment.code(block), &luts[..tile.len()], &mut sums[..tile.len()]);
+                for ((visit, (terms, room)), sums) in tile.iter().zip(&terms).zip(&sums) {
+                    let mut survivors = self.kernels.bounds(sums, &factors, terms, &mut bounds) & allowed;
                     while survivors != 0 {
                         let lane = survivors.trailing_zeros() as usize;
                         survivors &= survivors - 1;
-                        asked.sink.offer(Survivor {
+                        sinks[visit.at as usize].offer(Survivor {
                             segment,
                             slot: block * BLOCK + lane,
                             estimate: bounds.estimate[lane],
@@ -189,13 +187,10 @@ impl<'a, 'f> Scanner<'a, 'f> {
                 }
             }
         }
-        for visit in tile {
-            asked[visit.at as usize].sink.settle(&mut self.scratch);
-        }
     }
 
     /// What one query and one list have in common, and the room that rounding needs there.
-    fn terms<S: Sink<'a>>(&self, visit: &Visit, asked: &Asked<S>) -> (QueryTerms, f32) {
+    fn terms(&self, visit: &Visit, asked: &Asked, limit: f32) -> (QueryTerms, f32) {
         let squared_centroid = 2.0 * self.index.router().half_norm(visit.list as usize);
         let squared = match self.family {
             Family::L2 => 2.0f32.mul_add(visit.key, asked.squared_norm),
@@ -209,7 +204,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
         // The distance to the centroid comes from inner products, whose rounding is relative to the lengths.
         let room = ROUNDING * (asked.squared_norm + squared_centroid);
         let list = ListTerms { g_add, g_error: (squared + room).sqrt() };
-        let limit = roomy(asked.sink.limit()) + room;
+        let limit = roomy(limit) + room;
         (QueryTerms::new(&asked.query, list, self.reach.epsilon, limit), room)
     }
 }
@@ -220,4 +215,15 @@ struct Visit {
     /// The query's place in the batch.
     at: u32,
     key: f32,
+}
+
+impl Visit {
+    fn new(at: u32, key: Key) -> Self {
+        Self { list: key.list(), at, key: key.key() }
+    }
+
+    /// By list, then by query.
+    fn order(&self) -> u64 {
+        u64::from(self.list) << 32 | u64::from(self.at)
+    }
 }

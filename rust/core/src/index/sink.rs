@@ -5,7 +5,6 @@
 use super::Index;
 use crate::{
     distance::Prepared,
-    kernel::Kernels,
     segment::Segment,
     topk::{Candidate, TopK},
 };
@@ -13,6 +12,9 @@ use crate::{
 /// Room for rounding, as a share of the numbers that a bound is added up from: rows that are equal to the k-th best but
 /// for the last bits must reach the exact comparison, where ties are decided.
 pub(super) const ROUNDING: f32 = 1e-5;
+
+/// How many survivors ahead of the one being compared a vector is fetched from memory.
+const AHEAD: usize = 4;
 
 /// A row that survived the scan.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +34,7 @@ pub(super) trait Sink<'a> {
     fn is_full(&self) -> bool;
     /// One row that survived.
     fn offer(&mut self, survivor: Survivor<'a>);
-    /// The end of a list: a time to look closer at what was offered. `scratch` holds a vector.
+    /// The end of a round: a time to look closer at what was offered. `scratch` holds a vector.
     fn settle(&mut self, _scratch: &mut [f32]) {}
 }
 
@@ -41,21 +43,18 @@ pub(super) fn roomy(limit: f32) -> f32 {
     limit + limit.abs() * ROUNDING
 }
 
-/// Computes the exact distances of the survivors of each list, so that the limit for the next is an exact distance.
+/// Computes the exact distances of the survivors of each round, so that the limit in the next is an exact distance.
 pub(super) struct Rerank<'a> {
     index: &'a Index,
-    kernels: Kernels,
     query: Prepared,
-    k: usize,
     best: TopK<'a>,
     pending: Vec<Survivor<'a>>,
 }
 
 impl<'a> Rerank<'a> {
     pub(super) fn new(index: &'a Index, vector: &[f32], k: usize) -> Self {
-        let kernels = index.router().kernels();
-        let query = Prepared::new(kernels, index.metric(), vector);
-        Self { index, kernels, query, k, best: TopK::new(k), pending: Vec::new() }
+        let query = Prepared::new(index.router().kernels(), index.metric(), vector);
+        Self { index, query, best: TopK::new(k), pending: Vec::new() }
     }
 
     pub(super) fn into_sorted(self) -> Vec<Candidate<'a>> {
@@ -76,24 +75,27 @@ impl<'a> Sink<'a> for Rerank<'a> {
         self.pending.push(survivor);
     }
 
-    /// The rows that look nearest come first: after `k` of them the limit is tight enough to spare most of the others,
-    /// which matters in the first list, where everything survives.
+    /// In the order of the lower bounds, so that the first row beyond the limit ends it: no order compares fewer rows.
     fn settle(&mut self, scratch: &mut [f32]) {
         let mut pending = std::mem::take(&mut self.pending);
-        if pending.len() > self.k && !self.best.is_full() {
-            pending.select_nth_unstable_by(self.k, |a, b| a.estimate.total_cmp(&b.estimate));
+        pending.sort_unstable_by(|a, b| a.lower.total_cmp(&b.lower).then_with(|| a.slot.cmp(&b.slot)));
+        for next in pending.iter().take(AHEAD) {
+            self.index.prefetch(next.segment, next.slot);
         }
-        for survivor in pending.drain(..) {
+        for (at, survivor) in pending.iter().enumerate() {
             if survivor.lower > roomy(self.best.limit()) {
-                continue;
+                break;
             }
-            let Survivor { segment, slot, .. } = survivor;
-            let Some(vector) = self.index.vector_of(segment, slot, scratch) else { continue };
-            let value = self.query.value(self.kernels, vector);
+            if let Some(next) = pending.get(at + AHEAD) {
+                self.index.prefetch(next.segment, next.slot);
+            }
+            let (segment, slot) = (survivor.segment, survivor.slot);
+            let Some(value) = self.index.value_of(&self.query, segment, slot, scratch) else { continue };
             if value <= self.best.limit() {
                 self.best.push(Candidate { value, id: segment.id(slot) });
             }
         }
+        pending.clear();
         self.pending = pending;
     }
 }

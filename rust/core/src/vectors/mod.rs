@@ -191,6 +191,28 @@ impl Vectors {
         }
     }
 
+    /// A row of half floats as it lies, where it lies so that it can be read as it is.
+    pub fn half_row(&self, row: usize) -> Option<&[f16]> {
+        let (chunk, row) = self.locate(row);
+        let start = chunk.start(row, self.dim);
+        match &chunk.values {
+            Values::F16(values) => Some(&values[start..start + self.dim]),
+            Values::F32(_) | Values::Unaligned(..) => None,
+        }
+    }
+
+    /// The memory of a row, to be fetched before it is read.
+    pub fn row_bytes(&self, row: usize) -> &[u8] {
+        let (chunk, row) = self.locate(row);
+        let start = chunk.start(row, self.dim);
+        let (buffer, each) = match &chunk.values {
+            Values::F32(values) => (values.inner(), Element::F32.bytes()),
+            Values::F16(values) => (values.inner(), Element::F16.bytes()),
+            Values::Unaligned(buffer, element) => (buffer, element.bytes()),
+        };
+        &buffer[start * each..(start + self.dim) * each]
+    }
+
     /// Copies a run of rows into `out`, row after row. Null rows hold unspecified values.
     pub fn copy_rows(&self, rows: Range<usize>, out: &mut [f32]) {
         for (row, target) in rows.zip(out.chunks_exact_mut(self.dim)) {
