@@ -202,7 +202,7 @@ impl Index {
         let segments: usize = self.segments.iter().map(Segment::bytes).sum();
         let centroids = size_of_val(&self.router.centroids()[..]);
         let own = if self.mapped_bytes > 0 { 0 } else { segments + centroids };
-        own + self.lists.bytes() + self.router.nlist() * size_of::<f32>()
+        own + self.lists.bytes() + self.router.bytes()
     }
 
     /// Bytes of the file it lies in, if it is mapped.
