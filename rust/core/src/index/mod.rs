@@ -6,6 +6,7 @@ mod candidates;
 mod lists;
 mod probe;
 mod search;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ pub use build::{BuildParams, check_values, default_nlist};
 pub use calibrate::{Calibration, Curve};
 pub use candidates::{Bounded, rerank};
 pub use search::{DEFAULT_RECALL, Effort, SearchParams};
+pub use stream::{Chunk, StreamParams};
 
 use crate::{
     error::{Error, Result},

@@ -4,6 +4,7 @@
 //! then serves for routing and for coding.
 
 mod codes;
+pub mod compact;
 pub mod encode;
 mod hierarchy;
 mod kmeans;
