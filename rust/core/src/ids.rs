@@ -179,7 +179,8 @@ impl Ids {
         }
     }
 
-    fn check_unique(&self) -> Result<()> {
+    /// Refuses an id that two rows share.
+    pub(crate) fn check_unique(&self) -> Result<()> {
         let ascending = (1..self.len()).all(|at| self.get(at - 1).cmp(&self.get(at)) == Ordering::Less);
         if ascending {
             return Ok(());

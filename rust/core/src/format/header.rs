@@ -124,8 +124,9 @@ impl Header {
 
     fn check_calibration(&self) -> Result<(), PersistError> {
         for curve in self.calibration.curves() {
-            let fits = |(value, share): &(f64, f64)| value.is_finite() && (0.0..=1.0).contains(share);
-            if curve.k == 0 || !curve.spread.iter().chain(&curve.epsilon).all(fits) {
+            let fits = |value: f64, share: f64| value.is_finite() && (0.0..=1.0).contains(&share);
+            let spread = curve.spread.iter().all(|point| fits(point.0, point.1) && fits(point.2, point.1));
+            if curve.k == 0 || !spread || !curve.epsilon.iter().all(|point| fits(point.0, point.1)) {
                 let expected = "curves of k above 0, finite values, shares of 0 to 1";
                 return Err(corrupt("calibration", expected, &format!("{curve:?}")));
             }

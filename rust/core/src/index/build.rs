@@ -68,7 +68,7 @@ impl Index {
     }
 }
 
-fn check_ids(ids: Option<&Ids>, vectors: &Vectors) -> Result<()> {
+pub(super) fn check_ids(ids: Option<&Ids>, vectors: &Vectors) -> Result<()> {
     match ids {
         Some(ids) if ids.len() != vectors.len() => Err(Error::invalid_parameter(
             "ids",

@@ -36,8 +36,8 @@ pub struct Calibration {
 pub struct Curve {
     /// The number of neighbours.
     pub k: usize,
-    /// `(spread, share)`, both ascending: neighbours whose list is looked into.
-    pub spread: Vec<(f64, f64)>,
+    /// `(spread, share, lists)`, all ascending: neighbours whose list is looked into, and how many lists are.
+    pub spread: Vec<(f64, f64, f64)>,
     /// `(epsilon, share)`, both ascending: neighbours that the error bound does not drop.
     pub epsilon: Vec<(f64, f64)>,
 }
@@ -48,22 +48,23 @@ impl Calibration {
         &self.curves
     }
 
-    /// The smallest spread that keeps the lists' part in a `recall` of the `k` nearest. Three tenths of what may be lost
-    /// are left to the error bound and to queries that are not quite like the rows. `None` if the target was never met:
-    /// every list then.
-    pub(super) fn spread(&self, k: usize, recall: f64) -> Option<f32> {
-        let met = |curve: &Curve| first_to_reach(&curve.spread, 1.0 - (1.0 - recall) * 0.7);
+    /// The smallest spread that keeps the lists' part in a `recall` of the `k` nearest, and the mean number of lists it
+    /// looks into. Two fifths of what may be lost are left to the error bound and to queries that are not quite like the
+    /// rows. `None` if the target was never met: every list then.
+    pub(super) fn spread(&self, k: usize, recall: f64) -> Option<(f32, f64)> {
+        let share = 1.0 - (1.0 - recall) * 0.6;
+        let met = |curve: &Curve| curve.spread.iter().find(|point| point.1 >= share).copied();
         let deeper = self.curves.iter().find(|curve| curve.k >= k).and_then(met);
         // The k nearest fill a ball whose lists grow about as its surface.
-        let shallower = self
-            .curves
-            .iter()
-            .rfind(|curve| curve.k <= k)
-            .and_then(|curve| met(curve).map(|met| met * (k as f64 / curve.k as f64).powf(0.75)));
-        match (shallower, deeper) {
-            (Some(shallower), Some(deeper)) => Some(shallower.min(deeper) as f32),
-            (met, None) | (None, met) => met.map(|met| met as f32),
-        }
+        let shallower = self.curves.iter().rfind(|curve| curve.k <= k).and_then(|curve| {
+            let depth = k as f64 / curve.k as f64;
+            met(curve).map(|(spread, share, lists)| (spread * depth.powf(0.75), share, lists * depth.sqrt()))
+        });
+        let cheaper = match (shallower, deeper) {
+            (Some(shallower), Some(deeper)) if shallower.0 <= deeper.0 => Some(shallower),
+            (shallower, deeper) => deeper.or(shallower),
+        };
+        cheaper.map(|(spread, _, lists)| (spread as f32, lists))
     }
 
     /// The smallest epsilon at which the error bound loses at most a quarter of what `recall` allows to be lost.
@@ -93,7 +94,7 @@ impl Calibration {
         let kernels = index.router().kernels();
         let truth = exact::search(&corpus, &queries, index.metric(), depth + 1, kernels, pool, monitor)?;
         let places = places_of_rows(index, vectors.len());
-        let needs = pool.map(asked.rows.len(), |at| {
+        let looks = pool.map(asked.rows.len(), |at| {
             let hits = truth.of_query(at).map(|hit| match truth.ids().get(hit) {
                 Id::Int64(row) => row as usize,
                 _ => 0,
@@ -101,17 +102,25 @@ impl Calibration {
             let neighbours: Vec<usize> = hits.filter(|&row| row != asked.rows[at]).take(depth).collect();
             let mut query = vec![0.0; index.dim()];
             queries.copy_row(at, &mut query);
-            Ok(Asked::new(index, vectors, &query).needs(&neighbours, &places))
+            Ok(Asked::new(index, vectors, &query).look(&neighbours, &places))
         })?;
         monitor.advance(Phase::Calibrate, 1, 1);
         let mut depths: Vec<usize> = DEPTHS.iter().map(|&k| k.min(depth)).collect();
         depths.dedup();
-        Ok(Self { curves: depths.into_iter().map(|k| curve(k, &needs)).collect() })
+        Ok(Self { curves: depths.into_iter().map(|k| curve(k, &looks)).collect() })
     }
 }
 
 fn first_to_reach(points: &[(f64, f64)], share: f64) -> Option<f64> {
     points.iter().find(|point| point.1 >= share).map(|point| point.0)
+}
+
+/// What one query needed.
+struct Look {
+    /// Of each neighbour, the nearest first.
+    needs: Vec<Need>,
+    /// The spread from which on each list is looked into, ascending.
+    lists: Vec<f32>,
 }
 
 /// What it takes to find one neighbour.
@@ -163,10 +172,13 @@ impl<'a> Asked<'a> {
         Self { index, vectors, query, rotated, squared_norm, keys, ranks }
     }
 
-    fn needs(&self, neighbours: &[usize], places: &[Place]) -> Vec<Need> {
+    fn look(&self, neighbours: &[usize], places: &[Place]) -> Look {
         let family = self.index.metric().family();
         let farness = |list: usize| farness(family, self.keys[list], self.squared_norm);
         let nearest = self.ranks.iter().position(|&rank| rank == 0).map_or(0.0, farness);
+        let spread = |list: usize| self.ranks[list] as f32 * (farness(list) - nearest).max(0.0);
+        let mut lists: Vec<f32> = (0..self.keys.len()).map(spread).collect();
+        lists.sort_unstable_by(f32::total_cmp);
         let mut scratch = vec![0.0; self.index.dim()];
         let each = neighbours.iter().map(|&row| {
             let (segment, slot) = places[row];
@@ -174,14 +186,9 @@ impl<'a> Asked<'a> {
             let list = segment.list_id[slot as usize / BLOCK] as usize;
             let value = self.query.value(self.index.router().kernels(), self.vectors.row(row, &mut scratch));
             let (estimate, sigma) = self.estimate(segment, slot as usize, list);
-            Need {
-                spread: self.ranks[list] as f32 * (farness(list) - nearest).max(0.0),
-                error: (estimate - value) / sigma,
-                value,
-                sigma,
-            }
+            Need { spread: spread(list), error: (estimate - value) / sigma, value, sigma }
         });
-        each.collect()
+        Look { needs: each.collect(), lists }
     }
 
     /// A row's estimate and its standard deviation, with the query as it is: the look-up table's error has room of its
@@ -211,16 +218,21 @@ fn places_of_rows(index: &Index, rows: usize) -> Vec<Place> {
     places
 }
 
-fn curve(k: usize, needs: &[Vec<Need>]) -> Curve {
+fn curve(k: usize, looks: &[Look]) -> Curve {
     let each = |need: &dyn Fn(&Need, f32) -> f32| -> Vec<Vec<f32>> {
-        let queries = needs.iter().map(|needs| {
-            let needs = &needs[..needs.len().min(k)];
+        let queries = looks.iter().map(|look| {
+            let needs = &look.needs[..look.needs.len().min(k)];
             let limit = needs.iter().fold(f32::NEG_INFINITY, |limit, need| limit.max(need.value));
             needs.iter().map(|one| need(one, limit)).collect()
         });
         queries.collect()
     };
-    Curve { k, spread: points(&each(&|need, _| need.spread)), epsilon: points(&each(&Need::epsilon)) }
+    let spread = points(&each(&|need, _| need.spread)).into_iter().map(|(spread, share)| {
+        let within = |look: &Look| look.lists.partition_point(|&list| f64::from(list) <= spread);
+        let lists: usize = looks.iter().map(within).sum();
+        (spread, share, lists as f64 / looks.len() as f64)
+    });
+    Curve { k, spread: spread.collect(), epsilon: points(&each(&Need::epsilon)) }
 }
 
 /// What share of the neighbours of each query a value keeps, less one standard error, at the values where it matters.

@@ -51,8 +51,8 @@ impl Index {
         self.check_queries(queries, params.k, pool, &Unwatched)?;
         let filter = params.filter.as_deref();
         let k = params.k.min(filter.map_or(self.len(), |filter| filter.count().min(self.len())));
-        let breadth = Breadth::Nprobe(self.router().nlist());
-        let everywhere = Reach { breadth, epsilon: epsilon_for(1.0) };
+        let lists = self.router().nlist();
+        let everywhere = Reach { breadth: Breadth::Nprobe(lists), lists, epsilon: epsilon_for(1.0) };
         let reach = self.reach(params, k)?.unwrap_or(everywhere);
         let found = pool.map(queries.len(), |row| {
             Ok(scan::run(self, queries, row..row + 1, reach, filter, |_| Bounds::new(k)))

@@ -10,6 +10,7 @@ mod route;
 mod scan;
 mod search;
 mod sink;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ pub use calibrate::{Calibration, Curve};
 pub use candidates::{Bounded, rerank};
 pub use reach::{DEFAULT_RECALL, Effort};
 pub use search::SearchParams;
+pub use stream::{Chunk, StreamParams};
 
 use crate::{
     distance::Prepared,
@@ -208,7 +210,7 @@ impl Index {
         let segments: usize = self.segments.iter().map(Segment::bytes).sum();
         let centroids = size_of_val(&self.router.centroids()[..]);
         let own = if self.mapped_bytes > 0 { 0 } else { segments + centroids };
-        own + self.lists.bytes() + self.router.nlist() * size_of::<f32>()
+        own + self.lists.bytes() + self.router.bytes()
     }
 
     /// Bytes of the file it lies in, if it is mapped.

@@ -24,6 +24,8 @@ pub enum Effort {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reach {
     pub(super) breadth: Breadth,
+    /// How many lists most queries are expected to look into.
+    pub(super) lists: usize,
     pub(super) epsilon: f32,
 }
 
@@ -57,7 +59,8 @@ pub(super) fn farness(family: Family, key: f32, squared_norm: f32) -> f32 {
 impl Index {
     /// Turns what the user asked for into what the scan needs; `None` is an exact search.
     pub(super) fn reach(&self, params: &SearchParams, k: usize) -> Result<Option<Reach>> {
-        let (breadth, recall) = match params.effort {
+        let nlist = self.router().nlist();
+        let (breadth, lists, recall) = match params.effort {
             Effort::Exact => return Ok(None),
             Effort::Recall(recall) if !(recall > 0.0 && recall <= 1.0) => {
                 return Err(Error::invalid_parameter("recall", "above 0, at most 1", recall.to_string()));
@@ -65,17 +68,20 @@ impl Index {
             Effort::Recall(1.0) if self.vectors_kept() != VectorsKept::None => return Ok(None),
             Effort::Recall(recall) => {
                 let depth = params.filter.as_deref().map_or(k, |filter| self.depth_behind(filter, k));
-                let spread = self.calibration().spread(depth, recall);
-                (spread.map_or(Breadth::Nprobe(self.router().nlist()), Breadth::Spread), recall)
+                match self.calibration().spread(depth, recall) {
+                    // Half as many again as the mean is enough for most queries.
+                    Some((spread, lists)) => (Breadth::Spread(spread), (lists * 1.5) as usize + 1, recall),
+                    None => (Breadth::Nprobe(nlist), nlist, recall),
+                }
             }
             Effort::Nprobe(0) => return Err(Error::invalid_parameter("nprobe", "at least 1", "0")),
-            Effort::Nprobe(nprobe) => (Breadth::Nprobe(nprobe.min(self.router().nlist())), DEFAULT_RECALL),
+            Effort::Nprobe(nprobe) => (Breadth::Nprobe(nprobe.min(nlist)), nprobe.min(nlist), DEFAULT_RECALL),
         };
         let epsilon = params.epsilon.unwrap_or_else(|| self.calibration().epsilon(k, recall));
         if !(epsilon.is_finite() && epsilon >= 0.0) {
             let expected = "a finite number, at least 0";
             return Err(Error::invalid_parameter("epsilon", expected, epsilon.to_string()));
         }
-        Ok(Some(Reach { breadth, epsilon }))
+        Ok(Some(Reach { breadth, lists, epsilon }))
     }
 }

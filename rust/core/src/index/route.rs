@@ -1,7 +1,7 @@
 //! From a query to the lists it looks into, nearest first.
 
-use super::reach::{Breadth, farness};
-use crate::metric::Family;
+use super::reach::{Breadth, Reach, farness};
+use crate::{ivf::router::Router, metric::Family, rabitq::Query};
 
 /// A list and the router's key for it, smaller is nearer, in one number that sorts by key and then by list: comparing
 /// numbers is several times as fast as comparing floats and then lists.
@@ -29,8 +29,62 @@ impl Key {
 /// Lists sorted before the first look at whether they are enough.
 const AT_FIRST: usize = 32;
 
+/// The lists of one query.
+pub(super) struct Route {
+    /// At least those looked into, sorted, the others behind them or missing.
+    keys: Vec<Key>,
+    within: usize,
+}
+
+impl Route {
+    /// A route from the keys of all lists.
+    pub(super) fn of_all(keys: &[f32], breadth: Breadth, family: Family, squared_norm: f32) -> Self {
+        let mut keys: Vec<Key> = keys.iter().zip(0..).map(|(&key, list)| Key::new(key, list)).collect();
+        let within = nearest_first(&mut keys, breadth, family, squared_norm);
+        Self { keys, within }
+    }
+
+    /// A route through the codes of the centroids, which leaves most lists out.
+    pub(super) fn by_code(
+        router: &Router,
+        rotated: &[f32],
+        query: &Query,
+        reach: Reach,
+        squared_norm: f32,
+    ) -> Self {
+        let (mut wanted, mut found) = (reach.lists, Vec::new());
+        loop {
+            router.nearest(rotated, query, wanted, &mut found);
+            let mut keys: Vec<Key> = found.iter().map(|&(key, list)| Key::new(key, list)).collect();
+            let within = nearest_first(&mut keys, reach.breadth, router.metric().family(), squared_norm);
+            let enough = within < keys.len() || reach.breadth == Breadth::Nprobe(within);
+            if enough || keys.len() == router.nlist() {
+                return Self { keys, within };
+            }
+            wanted *= 4;
+        }
+    }
+
+    /// The lists looked into, nearest first.
+    pub(super) fn within(&self) -> &[Key] {
+        &self.keys[..self.within]
+    }
+
+    /// All other lists, nearest first.
+    pub(super) fn beyond(&self, router: &Router, rotated: &[f32]) -> Vec<Key> {
+        let mut keys = Vec::new();
+        router.keys(rotated, &mut keys);
+        let mut within: Vec<u32> = self.within().iter().map(|key| key.list()).collect();
+        within.sort_unstable();
+        let others = keys.into_iter().filter(|(_, list)| within.binary_search(list).is_err());
+        let mut others: Vec<Key> = others.map(|(key, list)| Key::new(key, list)).collect();
+        others.sort_unstable();
+        others
+    }
+}
+
 /// Sorts as many of `keys` as `breadth` takes, and says how many that is: at least one.
-pub(super) fn nearest_first(keys: &mut [Key], breadth: Breadth, family: Family, squared_norm: f32) -> usize {
+fn nearest_first(keys: &mut [Key], breadth: Breadth, family: Family, squared_norm: f32) -> usize {
     match breadth {
         Breadth::Nprobe(nprobe) => {
             let nprobe = nprobe.clamp(1, keys.len());

@@ -14,7 +14,7 @@ use super::{
     Index,
     filtered::mask,
     reach::Reach,
-    route::{Key, nearest_first},
+    route::{Key, Route},
     sink::{ROUNDING, Sink, Survivor, roomy},
 };
 use crate::{
@@ -36,9 +36,8 @@ const FIRST_ROUND: usize = 1;
 struct Asked {
     query: Query,
     squared_norm: f32,
-    /// Lists, of which the first `within` are sorted and looked into.
-    keys: Vec<Key>,
-    within: usize,
+    rotated: Vec<f32>,
+    route: Route,
 }
 
 /// Answers some rows of a column of queries; null rows give `None`. `sink` makes the sink of a query vector.
@@ -52,9 +51,9 @@ pub(super) fn run<'a, S: Sink<'a>>(
 ) -> Vec<Option<S>> {
     let valid: Vec<usize> = rows.clone().filter(|&row| !queries.is_null(row)).collect();
     let mut scanner = Scanner::new(index, reach, filter);
-    let (mut asked, mut sinks) = scanner.prepare(queries, &valid, sink);
+    let (asked, mut sinks) = scanner.prepare(queries, &valid, sink);
     scanner.rounds(&asked, &mut sinks);
-    scanner.fill(&mut asked, &mut sinks);
+    scanner.fill(&asked, &mut sinks);
     let mut sinks = sinks.into_iter();
     rows.map(|row| if queries.is_null(row) { None } else { sinks.next() }).collect()
 }
@@ -84,38 +83,45 @@ impl<'a, 'f> Scanner<'a, 'f> {
     ) -> (Vec<Asked>, Vec<S>) {
         let router = self.index.router();
         let (padded, nlist) = (router.padded_dim(), router.nlist());
-        let mut rotated = vec![0.0; rows.len().min(ROUTED_AT_ONCE) * padded];
-        let mut keys = vec![0.0; rows.len().min(ROUTED_AT_ONCE) * nlist];
+        let by_code = router.finds_by_code(self.reach.lists);
+        let mut keys = vec![0.0; if by_code { 0 } else { rows.len().min(ROUTED_AT_ONCE) * nlist }];
         let (mut widened, mut scaled) = (vec![0.0; queries.dim()], Vec::new());
         let (mut asked, mut sinks) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
         for tile in rows.chunks(ROUTED_AT_ONCE) {
-            let (rotated, keys) = (&mut rotated[..tile.len() * padded], &mut keys[..tile.len() * nlist]);
+            let mut rotated = vec![0.0; tile.len() * padded];
             for (&row, rotated) in tile.iter().zip(rotated.chunks_exact_mut(padded)) {
-                router.project(queries.row(row, &mut widened), &mut scaled, rotated);
+                let vector = queries.row(row, &mut widened);
+                router.project(vector, &mut scaled, rotated);
+                sinks.push(sink(vector));
             }
-            router.keys_tile(rotated, keys);
-            let each = tile.iter().zip(rotated.chunks_exact(padded)).zip(keys.chunks_exact(nlist));
-            for ((&row, rotated), keys) in each {
+            if !by_code {
+                router.keys_tile(&rotated, &mut keys[..tile.len() * nlist]);
+            }
+            for (at, rotated) in rotated.chunks_exact(padded).enumerate() {
+                let query = Query::new(self.kernels, rotated);
                 let squared_norm = self.kernels.dot(rotated, rotated);
-                let mut keys: Vec<Key> =
-                    keys.iter().zip(0..).map(|(&key, list)| Key::new(key, list)).collect();
-                let within = nearest_first(&mut keys, self.reach.breadth, self.family, squared_norm);
-                asked.push(Asked { query: Query::new(self.kernels, rotated), squared_norm, keys, within });
-                sinks.push(sink(queries.row(row, &mut widened)));
+                let route = if by_code {
+                    Route::by_code(router, rotated, &query, self.reach, squared_norm)
+                } else {
+                    let keys = &keys[at * nlist..(at + 1) * nlist];
+                    Route::of_all(keys, self.reach.breadth, self.family, squared_norm)
+                };
+                asked.push(Asked { query, squared_norm, rotated: rotated.to_vec(), route });
             }
         }
         (asked, sinks)
     }
 
     fn rounds<S: Sink<'a>>(&mut self, asked: &[Asked], sinks: &mut [S]) {
-        let last = asked.iter().map(|asked| asked.within).max().unwrap_or(0);
+        let last = asked.iter().map(|asked| asked.route.within().len()).max().unwrap_or(0);
         let (mut from, mut to) = (0, FIRST_ROUND);
         let mut visits = Vec::new();
         while from < last {
             visits.clear();
             for (asked, at) in asked.iter().zip(0_u32..) {
-                let span = from.min(asked.within)..to.min(asked.within);
-                visits.extend(asked.keys[span].iter().map(|&key| Visit::new(at, key)));
+                let within = asked.route.within();
+                let span = from.min(within.len())..to.min(within.len());
+                visits.extend(within[span].iter().map(|&key| Visit::new(at, key)));
             }
             visits.sort_unstable_by_key(Visit::order);
             for same in visits.chunk_by(|a, b| a.list == b.list) {
@@ -131,15 +137,13 @@ impl<'a, 'f> Scanner<'a, 'f> {
     }
 
     /// A query that found too few rows in its lists goes on, one list after the other.
-    fn fill<S: Sink<'a>>(&mut self, asked: &mut [Asked], sinks: &mut [S]) {
+    fn fill<S: Sink<'a>>(&mut self, asked: &[Asked], sinks: &mut [S]) {
         for at in 0..asked.len() {
-            let within = asked[at].within;
-            if sinks[at].is_full() || within == asked[at].keys.len() {
+            if sinks[at].is_full() {
                 continue;
             }
-            asked[at].keys[within..].sort_unstable();
-            for next in within..asked[at].keys.len() {
-                self.scan(&[Visit::new(at as u32, asked[at].keys[next])], asked, sinks);
+            for key in asked[at].route.beyond(self.index.router(), &asked[at].rotated) {
+                self.scan(&[Visit::new(at as u32, key)], asked, sinks);
                 sinks[at].settle(&mut self.scratch);
                 if sinks[at].is_full() {
                     break;

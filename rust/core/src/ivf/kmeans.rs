@@ -1,48 +1,208 @@
-//! Lloyd's k-means on rows that lie in memory, the same to the last bit whatever the number of threads.
+//! Lloyd's k-means on rows that lie in memory, with an eye on the sizes of the lists.
+//!
+//! The same to the last bit whatever the number of threads: inner products have a fixed arrangement, and the rows of a
+//! list are added in their own order.
 
 use crate::{
     error::{Error, Result},
     kernel::Kernels,
-    monitor::{Monitor, Phase},
+    monitor::Monitor,
     pool::Pool,
     random::SplitMix64,
 };
 
-/// Rounds of assign and update. Recall of the lists stops improving after about this many.
-const ROUNDS: usize = 8;
-/// Sets the draw of the first centroids apart from other draws with the same seed: "kmeans" in ASCII.
-const STREAM: u64 = 0x6b6d_6561_6e73;
 /// Rows assigned by one task.
 const TILE: usize = 256;
 /// Rows whose inner products with all centroids are held at once.
 const ROWS_AT_ONCE: usize = 16;
+/// A list with fewer than this share of the mean size gives its centroid away.
+const SMALL: f64 = 0.25;
+/// A list with more than this many times the mean size is cut in two, if a centroid is to be had.
+const LARGE: f64 = 1.75;
 
-/// `nlist` centroids of `rows` (`dim` values each), at most as many as there are rows.
-pub(super) fn train(
-    kernels: Kernels,
-    rows: &[f32],
-    dim: usize,
-    nlist: usize,
-    seed: u64,
-    pool: &Pool,
-    monitor: &dyn Monitor,
-) -> Result<Vec<f32>> {
-    let mut centroids = first_centroids(rows, dim, nlist, seed);
-    for _ in 0..ROUNDS {
-        if monitor.interrupted() {
-            return Err(Error::Interrupted);
-        }
-        let lists = assign_all(kernels, rows, &centroids, dim, pool, monitor)?;
-        centroids = update(rows, &centroids, &lists, dim, pool)?;
-        monitor.advance(Phase::Train, 1, ROUNDS);
-    }
-    Ok(centroids)
+/// What all steps of a training need besides the rows.
+#[derive(Clone, Copy)]
+pub(super) struct Trainer<'a> {
+    pub(super) kernels: Kernels,
+    pub(super) dim: usize,
+    pub(super) pool: &'a Pool,
+    pub(super) monitor: &'a dyn Monitor,
 }
 
-/// Distinct rows, drawn evenly.
-fn first_centroids(rows: &[f32], dim: usize, nlist: usize, seed: u64) -> Vec<f32> {
+impl Trainer<'_> {
+    /// `nlist` centroids of `rows`, at most as many as there are rows, after `rounds` rounds of assign and update.
+    pub(super) fn lloyd(
+        &self,
+        rows: &[f32],
+        nlist: usize,
+        rounds: usize,
+        random: SplitMix64,
+    ) -> Result<Means> {
+        let first = first_centroids(rows, self.dim, nlist, random);
+        let mut means = self.means(rows, &self.assign(rows, &first)?, &first)?;
+        for round in 1..rounds {
+            // What was cut in two needs a few rounds to settle.
+            let centroids =
+                if round + 1 < rounds { self.rebalance(rows, &means) } else { means.centroids.clone() };
+            means = self.means(rows, &self.assign(rows, &centroids)?, &centroids)?;
+        }
+        Ok(means)
+    }
+
+    /// The list of each row.
+    pub(super) fn assign(&self, rows: &[f32], centroids: &[f32]) -> Result<Vec<u32>> {
+        let half_norms = half_norms(self.kernels, centroids, self.dim);
+        let tiles: Vec<&[f32]> = rows.chunks(TILE * self.dim).collect();
+        let lists = self.pool.map(tiles.len(), |tile| {
+            self.check()?;
+            Ok(assign(self.kernels, tiles[tile], centroids, &half_norms, self.dim))
+        })?;
+        Ok(lists.concat())
+    }
+
+    /// The mean of the rows of each list; a list without rows keeps its old centroid.
+    pub(super) fn means(&self, rows: &[f32], lists: &[u32], old: &[f32]) -> Result<Means> {
+        let dim = self.dim;
+        let (members, starts) = by_list(lists, old.len() / dim);
+        let means = self.pool.map(old.len() / dim, |list| {
+            let members = &members[starts[list]..starts[list + 1]];
+            if members.is_empty() {
+                return Ok(old[list * dim..(list + 1) * dim].to_vec());
+            }
+            let mut sum = vec![0.0_f64; dim];
+            for &row in members {
+                let values = self::row(rows, dim, row);
+                sum.iter_mut().zip(values).for_each(|(sum, &value)| *sum += f64::from(value));
+            }
+            let scale = 1.0 / members.len() as f64;
+            Ok(sum.into_iter().map(|sum| (sum * scale) as f32).collect::<Vec<f32>>())
+        })?;
+        Ok(Means { centroids: means.concat(), members, starts })
+    }
+
+    /// Takes the centroids of the smallest lists and gives each to one of the largest, which is cut in two.
+    ///
+    /// Few rows lose their centroid and many get a nearer one, so that the error falls as the sizes come closer.
+    pub(super) fn rebalance(&self, rows: &[f32], means: &Means) -> Vec<f32> {
+        let dim = self.dim;
+        let mut centroids = means.centroids.clone();
+        let by_size = means.by_size();
+        let mean = means.members.len() as f64 / by_size.len().max(1) as f64;
+        let size = |list: usize| means.of(list).len();
+        let small = by_size.iter().filter(|&&list| size(list) == 0 || (size(list) as f64) < mean * SMALL);
+        let large = by_size.iter().rev().take_while(|&&list| size(list) as f64 > mean * LARGE);
+        let large = large.filter_map(|&list| Some((list, self.furthest(rows, means, list)?)));
+        for (&small, (large, furthest)) in small.zip(large) {
+            // Half the typical distance from the centroid, to both sides of it.
+            let scale = 0.5 * furthest.typical;
+            let old = &means.centroids[large * dim..(large + 1) * dim];
+            for (at, (value, centre)) in row(rows, dim, furthest.row).iter().zip(old).enumerate() {
+                let step = scale * (value - centre);
+                centroids[small * dim + at] = centre + step;
+                centroids[large * dim + at] = centre - step;
+            }
+        }
+        centroids
+    }
+
+    /// The centroids, those of empty lists replaced by the rows that are furthest from theirs. Only when there are
+    /// fewer different rows than lists does one stay empty.
+    pub(super) fn fill_empty(&self, rows: &[f32], means: &Means) -> Vec<f32> {
+        let mut centroids = means.centroids.clone();
+        let empty = means.by_size().into_iter().take_while(|&list| means.of(list).is_empty());
+        let mut empty = empty.peekable();
+        if empty.peek().is_none() {
+            return centroids;
+        }
+        let mut far: Vec<(f32, u32)> = (0..means.starts.len() - 1)
+            .flat_map(|list| {
+                let centroid = row(&means.centroids, self.dim, list as u32);
+                let apart =
+                    |&member: &u32| (self.kernels.l2sq(row(rows, self.dim, member), centroid), member);
+                let mut apart: Vec<(f32, u32)> = means.of(list).iter().map(apart).collect();
+                apart.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+                // The nearest one stays, so that no list is emptied in turn.
+                apart.into_iter().skip(1).filter(|(squared, _)| *squared > 0.0)
+            })
+            .collect();
+        far.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let mut taken: Vec<&[f32]> = Vec::new();
+        for (_, member) in far {
+            let values = row(rows, self.dim, member);
+            if taken.contains(&values) {
+                continue;
+            }
+            let Some(list) = empty.next() else { break };
+            centroids[list * self.dim..(list + 1) * self.dim].copy_from_slice(values);
+            taken.push(values);
+        }
+        centroids
+    }
+
+    /// The row of a list that is furthest from the centroid; `None` when none is away from it.
+    fn furthest(&self, rows: &[f32], means: &Means, list: usize) -> Option<Furthest> {
+        let centroid = &means.centroids[list * self.dim..(list + 1) * self.dim];
+        let (mut furthest, mut total) = ((0.0_f32, None), 0.0_f64);
+        for &member in means.of(list) {
+            let squared = self.kernels.l2sq(row(rows, self.dim, member), centroid);
+            total += f64::from(squared);
+            if squared > furthest.0 {
+                furthest = (squared, Some(member));
+            }
+        }
+        let typical = (total / means.of(list).len() as f64 / f64::from(furthest.0)).sqrt() as f32;
+        furthest.1.map(|row| Furthest { row, typical })
+    }
+
+    /// Stops the work when somebody asks for it.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.monitor.interrupted() { Err(Error::Interrupted) } else { Ok(()) }
+    }
+}
+
+/// The means of the lists, and which rows they are the means of.
+pub(super) struct Means {
+    pub(super) centroids: Vec<f32>,
+    /// Rows sorted by list.
+    pub(super) members: Vec<u32>,
+    /// Where each list starts among the members, and the end.
+    pub(super) starts: Vec<usize>,
+}
+
+impl Means {
+    /// The rows of a list.
+    pub(super) fn of(&self, list: usize) -> &[u32] {
+        &self.members[self.starts[list]..self.starts[list + 1]]
+    }
+
+    /// The lists, the smallest first.
+    fn by_size(&self) -> Vec<usize> {
+        let mut lists: Vec<usize> = (0..self.starts.len() - 1).collect();
+        lists.sort_by_key(|&list| self.of(list).len());
+        lists
+    }
+}
+
+/// A row far from its centroid.
+struct Furthest {
+    row: u32,
+    /// The typical distance of the list's rows from the centroid, as a share of this one's.
+    typical: f32,
+}
+
+/// One of several rows.
+pub(super) fn row(rows: &[f32], dim: usize, at: u32) -> &[f32] {
+    &rows[at as usize * dim..(at as usize + 1) * dim]
+}
+
+/// Half the squared length of each centroid.
+pub(super) fn half_norms(kernels: Kernels, centroids: &[f32], dim: usize) -> Vec<f32> {
+    centroids.chunks_exact(dim).map(|centroid| 0.5 * kernels.dot(centroid, centroid)).collect()
+}
+
+/// Different rows, drawn evenly.
+fn first_centroids(rows: &[f32], dim: usize, nlist: usize, mut random: SplitMix64) -> Vec<f32> {
     let count = rows.len() / dim;
-    let mut random = SplitMix64::new(seed ^ STREAM);
     let mut order: Vec<usize> = (0..count).collect();
     // The first nlist steps of a Fisher-Yates shuffle.
     for at in 0..nlist.min(count) {
@@ -52,27 +212,7 @@ fn first_centroids(rows: &[f32], dim: usize, nlist: usize, seed: u64) -> Vec<f32
     order[..nlist.min(count)].iter().flat_map(|&row| &rows[row * dim..(row + 1) * dim]).copied().collect()
 }
 
-fn assign_all(
-    kernels: Kernels,
-    rows: &[f32],
-    centroids: &[f32],
-    dim: usize,
-    pool: &Pool,
-    monitor: &dyn Monitor,
-) -> Result<Vec<u32>> {
-    let half_norms: Vec<f32> =
-        centroids.chunks_exact(dim).map(|centroid| 0.5 * kernels.dot(centroid, centroid)).collect();
-    let tiles: Vec<&[f32]> = rows.chunks(TILE * dim).collect();
-    let lists = pool.map(tiles.len(), |tile| {
-        if monitor.interrupted() {
-            return Err(Error::Interrupted);
-        }
-        Ok(assign(kernels, tiles[tile], centroids, &half_norms, dim))
-    })?;
-    Ok(lists.concat())
-}
-
-/// The nearest centroid of each row: the one that maximises `<x, c> - |c|^2 / 2`, the first of equals.
+/// The nearest centroid of each row: the one that minimises `|c|^2 / 2 - <x, c>`, the first of equals.
 pub(super) fn assign(
     kernels: Kernels,
     rows: &[f32],
@@ -92,33 +232,23 @@ pub(super) fn assign(
 }
 
 fn nearest(dots: &[f32], half_norms: &[f32]) -> u32 {
-    let mut best = (f32::NEG_INFINITY, 0);
-    for ((dot, half_norm), list) in dots.iter().zip(half_norms).zip(0_u32..) {
-        let score = dot - half_norm;
-        if score > best.0 {
-            best = (score, list);
+    // Eight searches side by side, which the compiler turns into one of eight lanes.
+    const LANES: usize = 8;
+    let mut best = [(f32::INFINITY, 0_u32); LANES];
+    let (dots, dots_rest) = dots.as_chunks::<LANES>();
+    let (norms, norms_rest) = half_norms.as_chunks::<LANES>();
+    for (at, (dots, norms)) in (0_u32..).step_by(LANES).zip(dots.iter().zip(norms)) {
+        for lane in 0..LANES {
+            let key = norms[lane] - dots[lane];
+            if key < best[lane].0 {
+                best[lane] = (key, at + lane as u32);
+            }
         }
     }
-    best.1
-}
-
-/// Means of the rows of each list. Rows are added in their own order, so threads cannot change a bit.
-fn update(rows: &[f32], old: &[f32], lists: &[u32], dim: usize, pool: &Pool) -> Result<Vec<f32>> {
-    let nlist = old.len() / dim;
-    let (members, starts) = by_list(lists, nlist);
-    let means = pool.map(nlist, |list| {
-        let members = &members[starts[list]..starts[list + 1]];
-        let mut sum = vec![0.0_f64; dim];
-        for &row in members {
-            let row = &rows[row as usize * dim..(row as usize + 1) * dim];
-            sum.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
-        }
-        let scale = 1.0 / (members.len().max(1) as f64);
-        Ok(sum.into_iter().map(|sum| (sum * scale) as f32).collect::<Vec<f32>>())
-    })?;
-    let mut centroids = means.concat();
-    refill_empty(&mut centroids, &starts, dim);
-    Ok(centroids)
+    let rest = (0_u32..).skip(dots.len() * LANES);
+    let rest = dots_rest.iter().zip(norms_rest).zip(rest).map(|((dot, norm), list)| (norm - dot, list));
+    let first = |a: (f32, u32), b: (f32, u32)| if (b.0, b.1) < (a.0, a.1) { b } else { a };
+    best.into_iter().chain(rest).fold((f32::INFINITY, 0), first).1
 }
 
 /// Rows sorted by list, and where each list starts: a counting sort, stable.
@@ -137,88 +267,4 @@ pub(super) fn by_list(lists: &[u32], nlist: usize) -> (Vec<u32>, Vec<usize>) {
         next[list as usize] += 1;
     }
     (members, starts)
-}
-
-/// A list that lost all its rows takes half of the largest one: both centroids step apart by one part in 1024, and
-/// the next round divides the rows between them.
-fn refill_empty(centroids: &mut [f32], starts: &[usize], dim: usize) {
-    let mut sizes: Vec<usize> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    for empty in 0..sizes.len() {
-        if sizes[empty] > 0 {
-            continue;
-        }
-        let Some(largest) = (0..sizes.len()).max_by_key(|&list| (sizes[list], std::cmp::Reverse(list)))
-        else {
-            return;
-        };
-        for at in 0..dim {
-            let value = centroids[largest * dim + at];
-            let step = if at % 2 == 0 { 1.0 / 1024.0 } else { -1.0 / 1024.0 };
-            centroids[empty * dim + at] = value * (1.0 + step);
-            centroids[largest * dim + at] = value * (1.0 - step);
-        }
-        sizes[empty] = sizes[largest] / 2;
-        sizes[largest] -= sizes[empty];
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::monitor::Unwatched;
-
-    /// `per` rows around each of `clusters` far-apart corners.
-    fn clustered(clusters: usize, per: usize, dim: usize) -> Vec<f32> {
-        let mut random = SplitMix64::new(1);
-        let corners: Vec<f32> = (0..clusters * dim).map(|_| random.unit_f64() as f32 * 100.0).collect();
-        (0..clusters * per)
-            .flat_map(|row| {
-                let corner = &corners[row % clusters * dim..(row % clusters + 1) * dim];
-                corner.iter().map(|value| value + random.unit_f64() as f32).collect::<Vec<_>>()
-            })
-            .collect()
-    }
-
-    #[test]
-    fn threads_and_levels_do_not_change_a_bit() {
-        let rows = clustered(7, 40, 20);
-        let reference = train(
-            Kernels::for_level(crate::kernel::Level::Scalar).unwrap(),
-            &rows,
-            20,
-            9,
-            3,
-            &Pool::Inline,
-            &Unwatched,
-        )
-        .unwrap();
-        for kernels in Kernels::available() {
-            for threads in [1, 2, 4] {
-                let pool = Pool::new(Some(threads)).unwrap();
-                assert_eq!(train(kernels, &rows, 20, 9, 3, &pool, &Unwatched).unwrap(), reference);
-            }
-        }
-    }
-
-    #[test]
-    fn no_list_stays_empty_when_rows_repeat() {
-        let kernels = Kernels::detect().unwrap();
-        let rows = [vec![1.0_f32; 4 * 90], clustered(3, 10, 4)].concat();
-        let centroids = train(kernels, &rows, 4, 8, 0, &Pool::Inline, &Unwatched).unwrap();
-        assert_eq!(centroids.len(), 8 * 4);
-        assert!(centroids.iter().all(|value| value.is_finite()));
-    }
-
-    #[test]
-    fn an_interrupted_training_says_so() {
-        struct Stop;
-        impl Monitor for Stop {
-            fn interrupted(&self) -> bool {
-                true
-            }
-        }
-        let kernels = Kernels::detect().unwrap();
-        let error = train(kernels, &[0.0; 64], 4, 2, 0, &Pool::Inline, &Stop).unwrap_err();
-        assert!(matches!(error, Error::Interrupted));
-    }
 }

@@ -3,6 +3,10 @@
 //! Everything happens in the rotated space, where distances are the same as outside: a vector is rotated once and
 //! then serves for routing and for coding.
 
+mod codes;
+pub mod compact;
 pub mod encode;
+mod hierarchy;
 mod kmeans;
+mod order;
 pub mod router;

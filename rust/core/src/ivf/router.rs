@@ -1,8 +1,14 @@
 //! Centroids, and which of them are near a vector.
 
+use std::sync::Arc;
+
 use arrow_buffer::ScalarBuffer;
 
-use super::kmeans;
+use super::{
+    codes::{Centroids, Codes},
+    hierarchy,
+    kmeans::{self, Trainer, half_norms},
+};
 use crate::{
     distance::normalise,
     error::{Error, Result},
@@ -10,12 +16,17 @@ use crate::{
     metric::{Family, Metric},
     monitor::Monitor,
     pool::Pool,
+    rabitq::Query,
     rotate::Rotation,
     vectors::Vectors,
 };
 
 /// Rows per centroid that training looks at.
-const SAMPLE_PER_LIST: usize = 64;
+pub const SAMPLE_PER_LIST: usize = 64;
+/// From this many lists on, finding the nearest goes through codes of the centroids.
+const CODED_FROM: usize = 256;
+/// Codes pay as long as no more than one in so many lists is asked for.
+const CODED_SHARE: usize = 8;
 
 /// Where a vector goes: a rotation and the centroids in the rotated space.
 #[derive(Clone, Debug)]
@@ -26,6 +37,8 @@ pub struct Router {
     centroids: ScalarBuffer<f32>,
     /// Half the squared length of each centroid.
     half_norms: Vec<f32>,
+    /// What finds the nearest of many centroids.
+    codes: Option<Arc<Codes>>,
     kernels: Kernels,
 }
 
@@ -56,9 +69,17 @@ impl Router {
             let expected = format!("a positive multiple of {padded} values");
             return Err(Error::invalid_parameter("centroids", expected, centroids.len().to_string()));
         }
-        let half_norms =
-            centroids.chunks_exact(padded).map(|centroid| 0.5 * kernels.dot(centroid, centroid)).collect();
-        Ok(Self { metric, rotation, centroids, half_norms, kernels })
+        let half_norms = half_norms(kernels, &centroids, padded);
+        let mut router = Self { metric, rotation, centroids, half_norms, codes: None, kernels };
+        if router.nlist() >= CODED_FROM {
+            router.codes = Some(Arc::new(Codes::new(router.all())));
+        }
+        Ok(router)
+    }
+
+    fn all(&self) -> Centroids<'_> {
+        let (kernels, dim) = (self.kernels, self.padded_dim());
+        Centroids { kernels, dim, values: &self.centroids, half_norms: &self.half_norms }
     }
 
     /// The distance to be searched by.
@@ -116,8 +137,13 @@ impl Router {
     }
 
     /// The list of each of several projected rows: the centroid nearest by Euclidean distance, the first of equals.
+    ///
+    /// With many lists, a row in a few hundred goes to one that is not the nearest but nearly so.
     pub fn assign(&self, rows: &[f32]) -> Vec<u32> {
-        kmeans::assign(self.kernels, rows, &self.centroids, &self.half_norms, self.padded_dim())
+        match &self.codes {
+            Some(codes) => codes.assign(self.all(), rows),
+            None => kmeans::assign(self.kernels, rows, &self.centroids, &self.half_norms, self.padded_dim()),
+        }
     }
 
     /// Half the squared length of a centroid.
@@ -127,18 +153,55 @@ impl Router {
 
     /// A key for each list that sorts the most promising first, for several projected queries: `nlist` keys each.
     ///
-    /// The key is half the squared distance to the centroid less half the query's own squared length or, for inner
-    /// products, minus the inner product with the centroid: the mean value of the list's rows.
-    pub fn keys_tile(&self, queries: &[f32], keys: &mut [f32]) {
-        self.kernels.dots_tile(queries, &self.centroids, self.padded_dim(), keys);
-        for keys in keys.chunks_exact_mut(self.nlist()) {
+    /// The key is half the squared distance to the centroid (less half the query's own, which is the same for all) or,
+    /// for inner products, minus the inner product with it: the mean value of the list's rows.
+    pub fn keys(&self, query: &[f32], keys: &mut Vec<(f32, u32)>) {
+        let mut values = vec![0.0; self.nlist()];
+        self.keys_tile(query, &mut values);
+        keys.clear();
+        keys.extend(values.into_iter().zip(0..));
+    }
+
+    /// The keys of several projected queries, `nlist` for each: those of [`Router::keys`], to the last bit.
+    pub fn keys_tile(&self, queries: &[f32], out: &mut [f32]) {
+        self.kernels.dots_tile(queries, &self.centroids, self.padded_dim(), out);
+        for keys in out.chunks_exact_mut(self.nlist()) {
             match self.metric.family() {
                 Family::L2 => {
-                    keys.iter_mut().zip(&self.half_norms).for_each(|(key, half)| *key = half - *key);
+                    keys.iter_mut().zip(&self.half_norms).for_each(|(key, norm)| *key = norm - *key);
                 }
-                Family::Ip => keys.iter_mut().for_each(|key| *key = -*key),
+                Family::Ip => {
+                    for key in keys {
+                        *key = -*key;
+                    }
+                }
             }
         }
+    }
+
+    /// Whether [`Router::nearest`] is the way to find so many lists of one query.
+    pub fn finds_by_code(&self, wanted: usize) -> bool {
+        self.codes.is_some() && wanted <= self.nlist() / CODED_SHARE
+    }
+
+    /// The `wanted` lists with the smallest keys (as in [`Router::keys`]), sorted, ties by number. `lut` is the table
+    /// of the query.
+    ///
+    /// With many lists and few wanted, they are found through codes of the centroids: the keys are exact, but once in
+    /// a while a list far down in the order is missed and the next one stands in its place.
+    pub fn nearest(&self, query: &[f32], lut: &Query, wanted: usize, found: &mut Vec<(f32, u32)>) {
+        let wanted = wanted.clamp(1, self.nlist());
+        if let Some(codes) = self.codes.as_ref().filter(|_| self.finds_by_code(wanted)) {
+            return codes.nearest(self.all(), self.metric.family(), query, lut, wanted, found);
+        }
+        self.keys(query, found);
+        found.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        found.truncate(wanted);
+    }
+
+    /// Bytes of memory that the router holds besides the centroids.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.half_norms[..]) + self.codes.as_ref().map_or(0, |codes| codes.bytes())
     }
 }
 
@@ -171,11 +234,13 @@ pub fn train_router(
         rotation,
         centroids: ScalarBuffer::default(),
         half_norms: vec![],
+        codes: None,
         kernels,
     };
     let projected = project_rows(&blank, sample, &rows, pool)?;
     let nlist = params.nlist.min(rows.len());
-    let centroids = kmeans::train(kernels, &projected, padded, nlist, params.seed, pool, monitor)?;
+    let trainer = Trainer { kernels, dim: padded, pool, monitor };
+    let centroids = hierarchy::train(trainer, &projected, nlist, params.seed)?;
     Router::new(params.metric, blank.rotation, ScalarBuffer::from(centroids), kernels)
 }
 

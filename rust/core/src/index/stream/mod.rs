@@ -1,0 +1,231 @@
+//! Building from a table that comes in parts and never lies in memory as a whole.
+
+mod sample;
+#[cfg(test)]
+mod tests;
+
+use half::f16;
+
+use super::{
+    BuildParams, Calibration, Index,
+    build::{check_ids, check_values, default_nlist},
+};
+use crate::{
+    error::{Error, Result},
+    ids::Ids,
+    ivf::{
+        compact::compact,
+        encode::encode_segment,
+        router::{Router, RouterParams, SAMPLE_PER_LIST, train_router},
+    },
+    kernel::Kernels,
+    monitor::Monitor,
+    pool::Pool,
+    rabitq::BLOCK,
+    segment::{Segment, StoredVectors},
+    vectors::{Element, Vectors},
+};
+use sample::Sample;
+
+/// Rows held back to learn from when a table can be read once only and nobody knows how long it is.
+const HELD_BACK: usize = 1 << 17;
+/// How many rows such a table is taken to have once that many came.
+const UNKNOWN_ROWS: usize = 1 << 20;
+
+/// A part of a table: vectors and, if the table has any, their ids.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    /// The vectors.
+    pub vectors: Vectors,
+    /// One id per vector; all chunks of a table have some, or none has.
+    pub ids: Option<Ids>,
+}
+
+/// How an index is built from chunks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StreamParams {
+    /// What holds for every build.
+    pub build: BuildParams,
+    /// How vectors are kept in the index; there is no column to borrow them from. `None` keeps codes only.
+    pub keep: Option<Element>,
+    /// About how many rows there will be, if that is known.
+    pub rows: Option<usize>,
+}
+
+impl Index {
+    /// Builds an index from chunks that can be read twice: `open` starts over from the first one.
+    ///
+    /// The first pass draws the rows to learn from, the second one codes chunk by chunk. Besides the growing index there
+    /// is never more in memory than the sample and one chunk. Which rows are drawn does not depend on where the table is
+    /// cut. Codes (and vectors, if kept) are in memory twice for a moment, when the chunks are put together.
+    ///
+    /// # Errors
+    /// As [`Index::build`] and whatever a chunk brings; rows are counted from the first chunk on.
+    pub fn build_from_chunks<I: Iterator<Item = Result<Chunk>>>(
+        mut open: impl FnMut() -> Result<I>,
+        params: &StreamParams,
+        pool: &Pool,
+        monitor: &dyn Monitor,
+    ) -> Result<Self> {
+        let mut sample = Sample::new(params.build.seed, params.build.nlist);
+        for chunk in open()? {
+            let chunk = chunk?;
+            check_chunk(&chunk, sample.rows, params, pool, monitor)?;
+            sample.extend(&chunk.vectors)?;
+        }
+        let rows = sample.rows - sample.nulls;
+        let (router, calibration) = learn(sample, rows, params, pool, monitor)?;
+        Coder { router, params, checked: 0 }.finish(open()?, calibration, pool, monitor)
+    }
+
+    /// Builds an index from chunks that can be read once only.
+    ///
+    /// The first rows are held back until there are enough of them to learn from: [`StreamParams::rows`] tells how many
+    /// that is. A table whose rows are sorted in some way is better read twice, since its first rows are not like the
+    /// others.
+    ///
+    /// # Errors
+    /// As [`Index::build_from_chunks`].
+    pub fn build_from_stream(
+        mut chunks: impl Iterator<Item = Result<Chunk>>,
+        params: &StreamParams,
+        pool: &Pool,
+        monitor: &dyn Monitor,
+    ) -> Result<Self> {
+        let nlist = params.build.nlist.or(params.rows.map(default_nlist));
+        let nlist_at_most = nlist.unwrap_or(HELD_BACK / SAMPLE_PER_LIST);
+        let enough = nlist_at_most.saturating_mul(SAMPLE_PER_LIST);
+        let mut sample = Sample::new(params.build.seed, Some(nlist_at_most));
+        let mut held = Vec::new();
+        while sample.rows < enough {
+            let Some(chunk) = chunks.next().transpose()? else { break };
+            check_chunk(&chunk, sample.rows, params, pool, monitor)?;
+            sample.extend(&chunk.vectors)?;
+            held.push(chunk);
+        }
+        let seen = sample.rows - sample.nulls;
+        let unknown = if sample.rows < enough { seen } else { UNKNOWN_ROWS };
+        let rows = params.rows.unwrap_or(unknown).max(seen);
+        let (router, calibration) = learn(sample, rows, params, pool, monitor)?;
+        let coder = Coder { router, params, checked: held.len() };
+        coder.finish(held.into_iter().map(Ok).chain(chunks), calibration, pool, monitor)
+    }
+}
+
+/// Chooses the number of lists, trains the router and measures what recall takes, on the sample alone.
+fn learn(
+    sample: Sample,
+    rows: usize,
+    params: &StreamParams,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+) -> Result<(Router, Calibration)> {
+    let vectors = sample.into_vectors()?;
+    let BuildParams { metric, nlist, seed, .. } = params.build;
+    let router = RouterParams { metric, nlist: nlist.unwrap_or_else(|| default_nlist(rows)), seed };
+    let kernels = Kernels::detect()?;
+    let router = train_router(&vectors, router, kernels, pool, monitor)?;
+    let segment = encode_segment(&vectors, None, 0, &router, pool, monitor)?;
+    let index = Index::merge(router, vec![segment])?;
+    let calibration = Calibration::measure(&index, &vectors, pool, monitor)?;
+    Ok((index.router, calibration))
+}
+
+/// Refuses a chunk that could not be coded; rows are counted from the start of the table.
+fn check_chunk(
+    chunk: &Chunk,
+    first_row: usize,
+    params: &StreamParams,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+) -> Result<()> {
+    check_ids(chunk.ids.as_ref(), &chunk.vectors)?;
+    check_values(&chunk.vectors, params.build.metric, pool, monitor).map_err(|error| match error {
+        Error::InvalidVector { column, row, reason } => {
+            Error::InvalidVector { column, row: first_row + row, reason }
+        }
+        other => other,
+    })
+}
+
+/// Codes chunk after chunk.
+struct Coder<'a> {
+    router: Router,
+    params: &'a StreamParams,
+    /// How many of the first chunks are known to be good.
+    checked: usize,
+}
+
+impl Coder<'_> {
+    fn finish(
+        self,
+        chunks: impl Iterator<Item = Result<Chunk>>,
+        calibration: Calibration,
+        pool: &Pool,
+        monitor: &dyn Monitor,
+    ) -> Result<Index> {
+        let (mut segments, mut ids) = (Vec::new(), Vec::new());
+        let (mut rows, mut nulls) = (0, 0);
+        for (at, chunk) in chunks.enumerate() {
+            let chunk = chunk?;
+            let vectors = &chunk.vectors;
+            if at >= self.checked {
+                check_chunk(&chunk, rows, self.params, pool, monitor)?;
+            }
+            let mut segment =
+                encode_segment(vectors, chunk.ids.as_ref(), rows as u64, &self.router, pool, monitor)?;
+            if let Some(element) = self.params.keep {
+                segment.vectors = Some(keep(&segment, vectors, rows, element)?);
+            }
+            rows += vectors.len();
+            nulls += vectors.null_count();
+            segments.push(segment);
+            ids.extend(chunk.ids);
+        }
+        let merged = Index::merge(self.router, segments)?;
+        check_unique(&ids)?;
+        let (dim, padded_dim) = (merged.dim(), merged.router.padded_dim());
+        let Index { router, segments, .. } = merged;
+        let mut index = Index::merge(router, compact(segments, padded_dim, dim).into_iter().collect())?;
+        index.null_count = nulls;
+        index.calibration = calibration;
+        Ok(index)
+    }
+}
+
+/// Refuses an id that two rows share, in whatever chunks they are.
+fn check_unique(chunks: &[Ids]) -> Result<()> {
+    let Some(first) = chunks.first() else { return Ok(()) };
+    let each = chunks.iter().flat_map(|ids| (0..ids.len()).map(|at| ids.get(at)));
+    Ids::collect(first.id_type(), each).check_unique()
+}
+
+/// The vectors of a chunk in the order of the segment's slots.
+fn keep(segment: &Segment, vectors: &Vectors, first_row: usize, element: Element) -> Result<StoredVectors> {
+    let dim = vectors.dim();
+    let slots = segment.blocks() * BLOCK;
+    let mut scratch = vec![0.0; dim];
+    let mut values = if element == Element::F32 { vec![0.0; slots * dim] } else { Vec::new() };
+    let mut halves = if element == Element::F16 { vec![f16::ZERO; slots * dim] } else { Vec::new() };
+    for slot in segment.slots() {
+        let row = segment.row(slot) as usize;
+        let vector = vectors.row(row - first_row, &mut scratch);
+        match element {
+            Element::F32 => values[slot * dim..(slot + 1) * dim].copy_from_slice(vector),
+            Element::F16 => {
+                for (at, (value, half)) in vector.iter().zip(&mut halves[slot * dim..]).enumerate() {
+                    *half = f16::from_f32(*value);
+                    if !half.is_finite() {
+                        let reason =
+                            format!("element {at} is {value}, beyond what f16 can hold ({})", f16::MAX);
+                        return Err(Error::InvalidVector { column: vectors.column().into(), row, reason });
+                    }
+                }
+            }
+        }
+    }
+    Ok(match element {
+        Element::F32 => StoredVectors::F32(values.into()),
+        Element::F16 => StoredVectors::F16(halves.into()),
+    })
+}
