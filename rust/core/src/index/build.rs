@@ -29,10 +29,12 @@ pub struct BuildParams {
     pub seed: u64,
 }
 
-/// The number of lists for a number of rows: the square root, so that ranking the lists and scanning one of them cost
-/// about the same, but never fewer than 64 rows per list.
+/// The number of lists for a number of rows: twice the square root, but never fewer than 64 rows per list.
+///
+/// With half as many lists, a search looks at a third more rows for the same recall; with twice as many, it saves less
+/// than that and the training takes twice as long.
 pub fn default_nlist(rows: usize) -> usize {
-    ((rows as f64).sqrt() as usize).min(rows / 64).max(1)
+    ((4.0 * rows as f64).sqrt() as usize).min(rows / 64).max(1)
 }
 
 impl Index {
