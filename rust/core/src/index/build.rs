@@ -31,8 +31,8 @@ pub struct BuildParams {
 
 /// The number of lists for a number of rows: twice the square root, but never fewer than 64 rows per list.
 ///
-/// With half as many lists, a search looks at a third more rows for the same recall; with twice as many, it saves less
-/// than that and the training takes twice as long.
+/// The more lists there are, the fewer rows a search looks at for the same recall; but training takes as many times
+/// longer, and ranking the lists begins to cost more than it spares.
 pub fn default_nlist(rows: usize) -> usize {
     ((4.0 * rows as f64).sqrt() as usize).min(rows / 64).max(1)
 }
