@@ -19,9 +19,9 @@ use crate::{
 /// How sure it is that a centroid that should be found is not dropped, in standard deviations of the estimate.
 const EPSILON: f32 = 3.0;
 /// Groups that are looked into whatever their number, besides those that the wanted lists fill by themselves.
-const FEWEST_GROUPS: usize = 16;
+const FEWEST_GROUPS: usize = 32;
 /// Of many groups, one in so many is looked into.
-const ONE_IN: usize = 4;
+const ONE_IN: usize = 3;
 /// Room for rounding, as a share of the numbers that a bound is added up from.
 const ROUNDING: f32 = 1e-5;
 /// Vectors compared with the means at once.

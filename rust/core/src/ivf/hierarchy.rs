@@ -47,7 +47,8 @@ pub(super) fn train(trainer: Trainer<'_>, rows: &[f32], nlist: usize, seed: u64)
             break;
         }
         let centroids = trainer.fill_empty(rows, &means);
-        means = trainer.means(rows, &trainer.assign(rows, &centroids)?, &centroids)?;
+        let lists = assign_around(trainer, rows, &means, &centroids)?;
+        means = trainer.means(rows, &lists, &centroids)?;
     }
     Ok(order::near_to_near(trainer.kernels, &trainer.fill_empty(rows, &means), trainer.dim))
 }

@@ -258,3 +258,84 @@ fn project_rows(router: &Router, vectors: &Vectors, rows: &[usize], pool: &Pool)
     })?;
     Ok(tiles.concat())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{monitor::Unwatched, random::SplitMix64};
+    use proptest::prelude::*;
+
+    fn column(rows: usize, dim: usize) -> Vectors {
+        let mut random = SplitMix64::new(2);
+        let values: Vec<f32> = (0..rows * dim).map(|_| (random.unit_f64() - 0.3) as f32).collect();
+        Vectors::from_f32("embedding", dim, values.into()).unwrap()
+    }
+
+    fn trained(vectors: &Vectors, metric: Metric, nlist: usize) -> Router {
+        let params = RouterParams { metric, nlist, seed: 0 };
+        train_router(vectors, params, Kernels::detect().unwrap(), &Pool::Inline, &Unwatched).unwrap()
+    }
+
+    fn projected(router: &Router, vectors: &Vectors) -> Vec<f32> {
+        let rows: Vec<usize> = (0..vectors.len()).collect();
+        project_rows(router, vectors, &rows, &Pool::Inline).unwrap()
+    }
+
+    #[test]
+    fn a_tile_of_queries_has_the_keys_of_single_ones() {
+        let vectors = column(300, 70);
+        for metric in [Metric::L2Sq, Metric::Ip, Metric::Cosine] {
+            let router = trained(&vectors, metric, 17);
+            let queries = projected(&router, &vectors);
+            let mut tile = vec![0.0; 300 * 17];
+            router.keys_tile(&queries, &mut tile);
+            let mut keys = Vec::new();
+            for (query, tile) in queries.chunks_exact(router.padded_dim()).zip(tile.chunks_exact(17)) {
+                router.keys(query, &mut keys);
+                assert!(keys.iter().map(|key| key.0.to_bits()).eq(tile.iter().map(|key| key.to_bits())));
+            }
+        }
+    }
+
+    #[test]
+    fn with_many_lists_levels_do_not_change_what_is_found() {
+        let vectors = column(CODED_FROM * 2, 64);
+        let router = trained(&vectors, Metric::L2Sq, CODED_FROM + 5);
+        let rows = projected(&router, &vectors);
+        let found = |kernels| {
+            let router =
+                Router::new(Metric::L2Sq, router.rotation.clone(), router.centroids.clone(), kernels)
+                    .unwrap();
+            let mut nearest = Vec::new();
+            router.nearest(&rows[..64], &Query::new(kernels, &rows[..64]), 9, &mut nearest);
+            (
+                router.assign(&rows),
+                nearest.into_iter().map(|key| (key.0.to_bits(), key.1)).collect::<Vec<_>>(),
+            )
+        };
+        let reference = found(router.kernels());
+        for kernels in Kernels::available() {
+            assert_eq!(found(kernels), reference);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn any_shape_routes(rows in 1_usize..400, dim in 1_usize..130, nlist in 1_usize..400, wanted in 1_usize..60) {
+            let vectors = column(rows, dim);
+            let router = trained(&vectors, Metric::L2Sq, nlist);
+            prop_assert_eq!(router.nlist(), nlist.min(rows));
+            let projected = projected(&router, &vectors);
+            let lists = router.assign(&projected);
+            prop_assert!(lists.len() == rows && lists.iter().all(|&list| (list as usize) < router.nlist()));
+            let query = &projected[..router.padded_dim()];
+            let (mut found, mut all) = (Vec::new(), Vec::new());
+            router.nearest(query, &Query::new(router.kernels(), query), wanted, &mut found);
+            router.keys(query, &mut all);
+            prop_assert_eq!(found.len(), wanted.min(router.nlist()));
+            prop_assert!(found.is_sorted_by(|a, b| (a.0, a.1) < (b.0, b.1)));
+            prop_assert!(found.iter().all(|key| all[key.1 as usize] == *key));
+        }
+    }
+}
