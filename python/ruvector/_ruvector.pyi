@@ -232,7 +232,7 @@ def simd_level() -> str:
     Examples
     --------
     >>> import ruvector as rv
-    >>> rv.simd_level() in {"scalar", "avx2"}
+    >>> rv.simd_level() in {"scalar", "avx2", "avx512", "neon"}
     True
     """
 

@@ -120,10 +120,14 @@ def test_threads_change_nothing() -> None:
 def test_simd_levels_change_nothing(python: Callable[..., str]) -> None:
     import inspect
 
-    levels = [
-        "scalar",
-        *(["avx2"] if {"avx2": True, "fma": True}.items() <= rv.cpu_features().items() else []),
-    ]
+    needs = {
+        "scalar": (),
+        "avx2": ("avx2", "fma", "f16c"),
+        "avx512": ("avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
+        "neon": ("neon",),
+    }
+    features = rv.cpu_features()
+    levels = [level for level, names in needs.items() if all(features.get(name) for name in names)]
     code = "\n".join(
         [
             "import hashlib, numpy as np, ruvector as rv",
@@ -146,7 +150,7 @@ for call in (rv.simd_level, lambda: rv.build([[1.0]]), lambda: rv.exact_search([
     except rv.InvalidParameter as error:
         print(error)
 """
-    expected = 'RUVECTOR_SIMD: expected one of scalar, avx2, got "avx9000"\n'
+    expected = 'RUVECTOR_SIMD: expected one of scalar, avx2, avx512, neon, got "avx9000"\n'
     assert python(code, RUVECTOR_SIMD="avx9000") == expected * 3
 
 

@@ -15,7 +15,7 @@ macro_rules! detected {
 #[pyfunction]
 pub(crate) fn cpu_features() -> BTreeMap<&'static str, bool> {
     #[cfg(target_arch = "x86_64")]
-    let features = detected!(is_x86_feature_detected: "avx2" "fma" "f16c" "avx512f" "avx512bw" "avx512vnni" "avx512vpopcntdq");
+    let features = detected!(is_x86_feature_detected: "avx2" "fma" "f16c" "avx512f" "avx512bw" "avx512dq" "avx512vl" "avx512vnni" "avx512vpopcntdq");
     #[cfg(target_arch = "aarch64")]
     let features = detected!(is_aarch64_feature_detected: "neon" "dotprod" "sve");
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]

@@ -1,13 +1,16 @@
-//! The kernels on AVX2 and FMA.
+//! The kernels on AVX2, FMA and F16C.
 //!
 //! Memory is reached through the loads and stores at the end, which take arrays of the right size: the kernels
 //! themselves are safe Rust, and only calling them asks for a CPU that has the level.
 
+mod codes;
 mod scan;
 mod tile;
 
 #[allow(clippy::wildcard_imports, reason = "intrinsics are a language of their own")]
 use std::arch::x86_64::*;
+
+use half::{f16, slice::HalfFloatSliceExt};
 
 use super::{Level, Table, scalar};
 
@@ -15,60 +18,102 @@ pub(super) static TABLE: Table = Table {
     level: Level::Avx2,
     dot,
     l2sq,
+    dot_f16,
+    l2sq_f16,
     dots_tile: tile::dots_tile,
+    l2sq_tile: tile::l2sq_tile,
     multiply,
     butterfly,
     hadamard,
     subset_sums: scan::subset_sums,
     scan_block: scan::scan_block,
+    scan_queries: scan::scan_queries,
     bounds: scan::bounds,
+    bounds_f16: scan::bounds_f16,
+    bounds_queries: scan::bounds_queries,
+    full_dot: codes::full_dot,
+    prefetch,
 };
 
 /// The 32 lanes of a sum: lanes `8 p .. 8 p + 8` in register `p`.
 type Lanes = [__m256; 4];
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
+    sum::<false>(a, b)
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn l2sq(a: &[f32], b: &[f32]) -> f32 {
+    sum::<true>(a, b)
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn dot_f16(a: &[f32], b: &[f16]) -> f32 {
+    sum_f16::<false>(a, b)
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn l2sq_f16(a: &[f32], b: &[f16]) -> f32 {
+    sum_f16::<true>(a, b)
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn sum<const SQUARED: bool>(a: &[f32], b: &[f32]) -> f32 {
     let len = a.len().min(b.len());
     let (a, a_rest) = a[..len].as_chunks::<32>();
     let (b, b_rest) = b[..len].as_chunks::<32>();
     let mut lanes = [_mm256_setzero_ps(); 4];
     for (a, b) in a.iter().zip(b) {
         for (p, lanes) in lanes.iter_mut().enumerate() {
-            *lanes = _mm256_fmadd_ps(load_part(a, p), load_part(b, p), *lanes);
+            *lanes = step::<SQUARED>(load_part(a, p), load_part(b, p), *lanes);
         }
     }
     if !a_rest.is_empty() {
         for (p, lanes) in lanes.iter_mut().enumerate() {
-            *lanes = _mm256_fmadd_ps(load_rest(a_rest, p), load_rest(b_rest, p), *lanes);
+            *lanes = step::<SQUARED>(load_rest(a_rest, p), load_rest(b_rest, p), *lanes);
         }
     }
     fold(lanes)
 }
 
-#[target_feature(enable = "avx2,fma")]
-fn l2sq(a: &[f32], b: &[f32]) -> f32 {
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn sum_f16<const SQUARED: bool>(a: &[f32], b: &[f16]) -> f32 {
     let len = a.len().min(b.len());
     let (a, a_rest) = a[..len].as_chunks::<32>();
-    let (b, b_rest) = b[..len].as_chunks::<32>();
+    let (b, b_rest) = b[..len].reinterpret_cast().as_chunks::<32>();
     let mut lanes = [_mm256_setzero_ps(); 4];
     for (a, b) in a.iter().zip(b) {
         for (p, lanes) in lanes.iter_mut().enumerate() {
-            let apart = _mm256_sub_ps(load_part(a, p), load_part(b, p));
-            *lanes = _mm256_fmadd_ps(apart, apart, *lanes);
+            *lanes = step::<SQUARED>(load_part(a, p), load_part_halves(b, p), *lanes);
         }
     }
     if !a_rest.is_empty() {
+        let mut filled = [0; 32];
+        filled[..b_rest.len()].copy_from_slice(b_rest);
         for (p, lanes) in lanes.iter_mut().enumerate() {
-            let apart = _mm256_sub_ps(load_rest(a_rest, p), load_rest(b_rest, p));
-            *lanes = _mm256_fmadd_ps(apart, apart, *lanes);
+            *lanes = step::<SQUARED>(load_rest(a_rest, p), load_part_halves(&filled, p), *lanes);
         }
     }
     fold(lanes)
+}
+
+/// One more pair of numbers in each lane: its product, or the square of its difference.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn step<const SQUARED: bool>(a: __m256, b: __m256, lanes: __m256) -> __m256 {
+    if SQUARED {
+        let apart = _mm256_sub_ps(a, b);
+        _mm256_fmadd_ps(apart, apart, lanes)
+    } else {
+        _mm256_fmadd_ps(a, b, lanes)
+    }
 }
 
 /// Lanes folded in halves: 32 to 8 between registers, 8 to 1 inside one.
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn fold(lanes: Lanes) -> f32 {
     let eight = fold_to_8(lanes);
@@ -77,23 +122,23 @@ fn fold(lanes: Lanes) -> f32 {
     _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn fold_to_8([a, b, c, d]: Lanes) -> __m256 {
     _mm256_add_ps(_mm256_add_ps(a, c), _mm256_add_ps(b, d))
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn multiply(values: &mut [f32], factors: &[f32]) {
     scalar::multiply(values, factors);
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn butterfly(left: &mut [f32], right: &mut [f32]) {
     scalar::butterfly(left, right);
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn hadamard(values: &mut [f32]) {
     let (eights, rest) = values.as_chunks_mut::<8>();
     if !rest.is_empty() {
@@ -117,7 +162,7 @@ fn hadamard(values: &mut [f32]) {
 
 /// Butterflies at distance 1, 2 and 4 in one register: each number meets its partner, with the sign of the half of the
 /// pair it is in.
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn hadamard_8(x: __m256) -> __m256 {
     let minus_odd = _mm256_setr_ps(0.0, -0.0, 0.0, -0.0, 0.0, -0.0, 0.0, -0.0);
@@ -129,7 +174,7 @@ fn hadamard_8(x: __m256) -> __m256 {
 }
 
 /// Butterflies at distance `half` and `2 half` in one walk over memory.
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn hadamard_radix_4(span: &mut [[f32; 8]], half: usize) {
     let (ab, cd) = span.split_at_mut(2 * half);
@@ -146,24 +191,44 @@ fn hadamard_radix_4(span: &mut [[f32; 8]], half: usize) {
     }
 }
 
+/// Asks for each cache line of `bytes`.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn prefetch(bytes: &[u8]) {
+    for line in bytes.chunks(64).chain(bytes.last_chunk::<1>().map(<[u8; 1]>::as_slice)) {
+        #[allow(unused_unsafe, reason = "newer toolchains call it safe")]
+        // SAFETY: a prefetch reads nothing that the program could see, and never faults.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+        }
+    }
+}
+
 /// Elements `8 p .. 8 p + 8` of a block.
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn part<T>(block: &[T; 32], p: usize) -> &[T; 8] {
     &block.as_chunks::<8>().0[p]
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn load_part(block: &[f32; 32], p: usize) -> __m256 {
     load(part(block, p))
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn load_part_halves(block: &[u16; 32], p: usize) -> __m256 {
+    let halves = part(block, p);
+    // SAFETY: the array has the 16 bytes that are read, and the load asks for no alignment.
+    _mm256_cvtph_ps(unsafe { _mm_loadu_si128(halves.as_ptr().cast()) })
 }
 
 /// Elements `8 p .. 8 p + 8` of a block that is not full, zeros where it ends.
 ///
 /// Nothing is loaded of nothing: a masked load from an address that is not mapped takes hundreds of cycles, even where
 /// the mask is empty.
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 #[expect(clippy::cast_possible_wrap, reason = "at most 8")]
 fn load_rest(rest: &[f32], p: usize) -> __m256 {
@@ -174,14 +239,14 @@ fn load_rest(rest: &[f32], p: usize) -> __m256 {
     unsafe { _mm256_maskload_ps(rest.as_ptr(), mask) }
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn load(values: &[f32; 8]) -> __m256 {
     // SAFETY: the array has the 32 bytes that are read, and the load asks for no alignment.
     unsafe { _mm256_loadu_ps(values.as_ptr()) }
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn store(value: __m256) -> [f32; 8] {
     let mut values = [0.0; 8];
@@ -190,21 +255,21 @@ fn store(value: __m256) -> [f32; 8] {
     values
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn load_bytes(bytes: &[u8; 32]) -> __m256i {
     // SAFETY: the array has the 32 bytes that are read, and the load asks for no alignment.
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn load_u32(values: &[u32; 8]) -> __m256i {
     // SAFETY: the array has the 32 bytes that are read, and the load asks for no alignment.
     unsafe { _mm256_loadu_si256(values.as_ptr().cast()) }
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn store_u32(value: __m256i) -> [u32; 8] {
     let mut values = [0; 8];
@@ -213,7 +278,7 @@ fn store_u32(value: __m256i) -> [u32; 8] {
     values
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn store_bytes(value: __m256i) -> [u8; 32] {
     let mut bytes = [0; 32];
@@ -222,7 +287,7 @@ fn store_bytes(value: __m256i) -> [u8; 32] {
     bytes
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn store_four(value: __m128) -> [f32; 4] {
     let mut values = [0.0; 4];

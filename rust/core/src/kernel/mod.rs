@@ -11,6 +11,9 @@
 //!   lane `j` += lane `j + half` for half = 16, 8, 4, 2, 1.
 //! - Everything else is element by element in one order of operations, without fused multiply-add.
 //!
+//! A kernel hands no closure to `map` and the like: those are compiled without the level's instructions, so the closure
+//! would be called, registers saved and restored around it, instead of becoming part of the loop.
+//!
 //! Lengths that do not fit each other are a mistake of the caller: debug builds stop, release builds do the part that
 //! fits. No length makes a kernel read or write outside the slices it was given.
 
@@ -18,65 +21,44 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod level;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 #[cfg(test)]
 mod tests;
 
-use std::{env, fmt, str::FromStr, sync::OnceLock};
+use std::{env, fmt, sync::OnceLock};
 
+use half::f16;
+
+use self::level::LEVEL_NAMES;
+pub use self::level::Level;
 use crate::{
     error::{Error, Result},
-    rabitq::{BLOCK, BlockBounds, BlockFactors, QueryTerms},
+    rabitq::{BLOCK, BlockBounds, BlockFactors, HalfFactors, QueryTerms, ex_bytes},
 };
+
+/// Calls a kernel that is compiled once for each number of extra bits; more than 8 count as 8.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! with_ex {
+    ($ex:expr, $name:ident => $call:expr) => {
+        with_ex!(@ $ex, $name, $call, 0 1 2 3 4 5 6 7)
+    };
+    (@ $ex:expr, $name:ident, $call:expr, $($value:literal)*) => {
+        match $ex {
+            $($value => { const $name: usize = $value; $call })*
+            _ => { const $name: usize = 8; $call }
+        }
+    };
+}
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use with_ex;
 
 /// The environment variable that forces a level; for tests, measurements and bug reports.
 pub const LEVEL_VARIABLE: &str = "RUVECTOR_SIMD";
-
-const LEVEL_NAMES: &str = "one of scalar, avx2";
-
-/// An instruction set that has kernels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Level {
-    /// Plain Rust, what every CPU has and what defines the results.
-    Scalar,
-    /// AVX2 and FMA: `x86_64` since Haswell (2013) and Zen (2017).
-    Avx2,
-}
-
-impl Level {
-    /// All levels, the best last.
-    pub const ALL: [Self; 2] = [Self::Scalar, Self::Avx2];
-
-    /// The level's name, as users write it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Scalar => "scalar",
-            Self::Avx2 => "avx2",
-        }
-    }
-
-    /// Whether this CPU has the level. The answer never changes while the process runs.
-    pub fn is_available(self) -> bool {
-        Kernels::for_level(self).is_some()
-    }
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Level {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|level| level.name() == text)
-            .ok_or_else(|| Error::invalid_parameter("simd level", LEVEL_NAMES, format!("{text:?}")))
-    }
-}
 
 /// The kernels of one level, all safe to run on this CPU.
 #[derive(Clone, Copy)]
@@ -85,17 +67,42 @@ pub struct Kernels {
 }
 
 /// One entry per kernel. They are `unsafe` to call because the CPU must have the level; nothing else is asked.
+#[allow(clippy::type_complexity, reason = "the types are those of the methods below")]
 struct Table {
     level: Level,
     dot: unsafe fn(&[f32], &[f32]) -> f32,
     l2sq: unsafe fn(&[f32], &[f32]) -> f32,
-    dots_tile: unsafe fn(&[f32], &[f32], usize, &mut [f32]),
+    dot_f16: unsafe fn(&[f32], &[f16]) -> f32,
+    l2sq_f16: unsafe fn(&[f32], &[f16]) -> f32,
+    dots_tile: Tile,
+    l2sq_tile: Tile,
     multiply: unsafe fn(&mut [f32], &[f32]),
     butterfly: unsafe fn(&mut [f32], &mut [f32]),
     hadamard: unsafe fn(&mut [f32]),
     subset_sums: unsafe fn(&[f32], f32, &mut [u8]),
     scan_block: unsafe fn(&[u8], &[u8], &mut [u32; BLOCK]),
+    scan_queries: unsafe fn(&[u8], &[&[u8]], &mut [[u32; BLOCK]]),
     bounds: unsafe fn(&[u32; BLOCK], &BlockFactors<'_>, &QueryTerms, &mut BlockBounds) -> u32,
+    bounds_f16: unsafe fn(&[u32; BLOCK], &HalfFactors<'_>, &QueryTerms, &mut BlockBounds) -> u32,
+    bounds_queries:
+        unsafe fn(&[[u32; BLOCK]], &HalfFactors<'_>, &[QueryTerms], &mut [BlockBounds], &mut [u32]),
+    full_dot: unsafe fn(&[f32], &[u8], usize, &[u8], u32) -> f32,
+    prefetch: unsafe fn(&[u8]),
+}
+
+type Tile = unsafe fn(&[f32], &[f32], usize, &mut [f32]);
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
 }
 
 impl fmt::Debug for Kernels {
@@ -110,10 +117,15 @@ impl Kernels {
         match level {
             Level::Scalar => Some(Self { table: &scalar::TABLE }),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"))
-                .then_some(Self { table: &avx2::TABLE }),
-            #[cfg(not(target_arch = "x86_64"))]
-            Level::Avx2 => None,
+            Level::Avx2 => has_avx2().then_some(Self { table: &avx2::TABLE }),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => (has_avx2() && has_avx512()).then_some(Self { table: &avx512::TABLE }),
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => {
+                std::arch::is_aarch64_feature_detected!("neon").then_some(Self { table: &neon::TABLE })
+            }
+            #[allow(unreachable_patterns, reason = "levels of other architectures")]
+            _ => None,
         }
     }
 
@@ -168,6 +180,22 @@ impl Kernels {
         unsafe { (self.table.l2sq)(a, b) }
     }
 
+    /// [`Kernels::dot`] with a vector of half floats: the same bits as for its values widened first.
+    #[inline]
+    pub fn dot_f16(self, a: &[f32], b: &[f16]) -> f32 {
+        debug_assert_eq!(a.len(), b.len());
+        // SAFETY: `self` exists, so the CPU has the level.
+        unsafe { (self.table.dot_f16)(a, b) }
+    }
+
+    /// [`Kernels::l2sq`] to a vector of half floats: the same bits as for its values widened first.
+    #[inline]
+    pub fn l2sq_f16(self, a: &[f32], b: &[f16]) -> f32 {
+        debug_assert_eq!(a.len(), b.len());
+        // SAFETY: `self` exists, so the CPU has the level.
+        unsafe { (self.table.l2sq_f16)(a, b) }
+    }
+
     /// The inner product of `query` with each of `rows` (row-major, `query.len()` numbers each), one per `out`.
     pub fn dots(self, query: &[f32], rows: &[f32], out: &mut [f32]) {
         debug_assert_eq!(rows.len(), query.len() * out.len());
@@ -182,6 +210,16 @@ impl Kernels {
     /// The inner products of each of `queries` with each of `rows`: `out[q * nrows + r]`, both inputs row-major with
     /// `dim` numbers a row. The same bits as [`Kernels::dot`], at several times the speed.
     pub fn dots_tile(self, queries: &[f32], rows: &[f32], dim: usize, out: &mut [f32]) {
+        self.tile(|table| table.dots_tile, queries, rows, dim, out);
+    }
+
+    /// The squared distances of each of `queries` to each of `rows`, as [`Kernels::dots_tile`]. The same bits as
+    /// [`Kernels::l2sq`].
+    pub fn l2sq_tile(self, queries: &[f32], rows: &[f32], dim: usize, out: &mut [f32]) {
+        self.tile(|table| table.l2sq_tile, queries, rows, dim, out);
+    }
+
+    fn tile(self, kernel: fn(&Table) -> Tile, queries: &[f32], rows: &[f32], dim: usize, out: &mut [f32]) {
         if dim == 0 {
             return out.fill(0.0);
         }
@@ -195,7 +233,7 @@ impl Kernels {
         let queries = &queries[..nqueries * dim];
         let out = &mut out[..nqueries * nrows];
         // SAFETY: `self` exists, so the CPU has the level.
-        unsafe { (self.table.dots_tile)(queries, &rows[..nrows * dim], dim, out) }
+        unsafe { kernel(self.table)(queries, &rows[..nrows * dim], dim, out) }
     }
 
     /// `values[i] *= factors[i]`.
@@ -249,6 +287,18 @@ impl Kernels {
         unsafe { (self.table.scan_block)(bin_code, lut, sums) }
     }
 
+    /// [`Kernels::scan_block`] over one block for several queries, one table and one array of sums each: faster than
+    /// one call for each, because the codes are taken apart only once for every few queries.
+    #[inline]
+    pub fn scan_queries(self, bin_code: &[u8], luts: &[&[u8]], sums: &mut [[u32; BLOCK]]) {
+        debug_assert_eq!(luts.len(), sums.len());
+        debug_assert!(
+            luts.iter().all(|lut| lut.len() == bin_code.len() && lut.iter().all(|&entry| entry < 64))
+        );
+        // SAFETY: `self` exists, so the CPU has the level.
+        unsafe { (self.table.scan_queries)(bin_code, luts, sums) }
+    }
+
     /// Distance estimates and lower bounds of a block from the sums of [`Kernels::scan_block`].
     ///
     /// The formulas are those of [`QueryTerms`]. Returns the lanes that may still matter, lane `j` in bit `j`: those
@@ -263,5 +313,54 @@ impl Kernels {
     ) -> u32 {
         // SAFETY: `self` exists, so the CPU has the level.
         unsafe { (self.table.bounds)(sums, factors, query, out) }
+    }
+
+    /// [`Kernels::bounds`] from factors kept as half floats: the same bits as for their values widened first.
+    #[inline]
+    pub fn bounds_f16(
+        self,
+        sums: &[u32; BLOCK],
+        factors: &HalfFactors<'_>,
+        query: &QueryTerms,
+        out: &mut BlockBounds,
+    ) -> u32 {
+        // SAFETY: `self` exists, so the CPU has the level.
+        unsafe { (self.table.bounds_f16)(sums, factors, query, out) }
+    }
+
+    /// [`Kernels::bounds_f16`] of one block for several queries, one of each slice's items for each: the factors are
+    /// widened once for all. The lanes that may still matter go to `masks`.
+    #[inline]
+    pub fn bounds_queries(
+        self,
+        sums: &[[u32; BLOCK]],
+        factors: &HalfFactors<'_>,
+        queries: &[QueryTerms],
+        out: &mut [BlockBounds],
+        masks: &mut [u32],
+    ) {
+        debug_assert_eq!([queries.len(), out.len(), masks.len()], [sums.len(); 3]);
+        // SAFETY: `self` exists, so the CPU has the level.
+        unsafe { (self.table.bounds_queries)(sums, factors, queries, out, masks) }
+    }
+
+    /// The inner product of a query with a code of `1 + ex` bits, `sum q_i (2^ex b_i + e_i)`, as exact as floats are.
+    ///
+    /// Bit `b_i` is that of `lane` in a block of [`rabitq::pack_block`](crate::rabitq::pack_block), `e_i` is value `i`
+    /// of a code of [`rabitq::pack_ex`](crate::rabitq::pack_ex). With `ex` = 0 and no extra code it is the sum of the
+    /// query's numbers where the bit is set. The query has `padded_dim` numbers.
+    #[inline]
+    pub fn full_dot(self, query: &[f32], block: &[u8], lane: usize, ex_code: &[u8], ex: u32) -> f32 {
+        debug_assert!(query.len().is_multiple_of(64) && lane < BLOCK && ex <= 8);
+        debug_assert_eq!((block.len(), ex_code.len()), (query.len() * 4, ex_bytes(query.len(), ex)));
+        // SAFETY: `self` exists, so the CPU has the level.
+        unsafe { (self.table.full_dot)(query, block, lane % BLOCK, ex_code, ex.min(8)) }
+    }
+
+    /// Asks for memory that will be read soon. Only the time of the later read changes.
+    #[inline]
+    pub fn prefetch(self, bytes: &[u8]) {
+        // SAFETY: `self` exists, so the CPU has the level.
+        unsafe { (self.table.prefetch)(bytes) }
     }
 }

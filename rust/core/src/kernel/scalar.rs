@@ -1,19 +1,29 @@
 //! The kernels in plain Rust: what the others must equal, bit for bit.
 
+use half::f16;
+
 use super::{Level, Table};
-use crate::rabitq::{BLOCK, BlockBounds, BlockFactors, QueryTerms};
+use crate::rabitq::{BLOCK, BlockBounds, BlockFactors, HalfFactors, QueryTerms, ex_bytes, unpack_ex};
 
 pub(super) static TABLE: Table = Table {
     level: Level::Scalar,
     dot,
     l2sq,
+    dot_f16,
+    l2sq_f16,
     dots_tile,
+    l2sq_tile,
     multiply,
     butterfly,
     hadamard,
     subset_sums,
     scan_block,
+    scan_queries,
     bounds,
+    bounds_f16,
+    bounds_queries,
+    full_dot,
+    prefetch,
 };
 
 const LANES: usize = 32;
@@ -23,15 +33,27 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 }
 
 fn l2sq(a: &[f32], b: &[f32]) -> f32 {
-    sum_lanes(a, b, |x, y, lane| (x - y).mul_add(x - y, lane))
+    sum_lanes(a, b, square_of_difference)
 }
 
-fn sum_lanes(a: &[f32], b: &[f32], step: impl Fn(f32, f32, f32) -> f32) -> f32 {
+fn dot_f16(a: &[f32], b: &[f16]) -> f32 {
+    sum_lanes(a, b, |x, y, lane| x.mul_add(y.to_f32(), lane))
+}
+
+fn l2sq_f16(a: &[f32], b: &[f16]) -> f32 {
+    sum_lanes(a, b, |x, y, lane| square_of_difference(x, y.to_f32(), lane))
+}
+
+fn square_of_difference(x: f32, y: f32, lane: f32) -> f32 {
+    (x - y).mul_add(x - y, lane)
+}
+
+fn sum_lanes<T: Copy + Default>(a: &[f32], b: &[T], step: impl Fn(f32, T, f32) -> f32) -> f32 {
     let len = a.len().min(b.len());
     let (a_blocks, a_rest) = a[..len].as_chunks::<LANES>();
     let (b_blocks, b_rest) = b[..len].as_chunks::<LANES>();
     let mut lanes = [0.0; LANES];
-    let mut add = |a: &[f32; LANES], b: &[f32; LANES]| {
+    let mut add = |a: &[f32; LANES], b: &[T; LANES]| {
         for (lane, (&x, &y)) in lanes.iter_mut().zip(a.iter().zip(b)) {
             *lane = step(x, y, *lane);
         }
@@ -45,8 +67,8 @@ fn sum_lanes(a: &[f32], b: &[f32], step: impl Fn(f32, f32, f32) -> f32) -> f32 {
     fold(lanes)
 }
 
-fn zero_filled(rest: &[f32]) -> [f32; LANES] {
-    let mut block = [0.0; LANES];
+pub(super) fn zero_filled<T: Copy + Default>(rest: &[T]) -> [T; LANES] {
+    let mut block = [T::default(); LANES];
     for (slot, &value) in block.iter_mut().zip(rest) {
         *slot = value;
     }
@@ -66,10 +88,18 @@ fn fold(mut lanes: [f32; LANES]) -> f32 {
 }
 
 fn dots_tile(queries: &[f32], rows: &[f32], dim: usize, out: &mut [f32]) {
+    tile(queries, rows, dim, out, dot);
+}
+
+fn l2sq_tile(queries: &[f32], rows: &[f32], dim: usize, out: &mut [f32]) {
+    tile(queries, rows, dim, out, l2sq);
+}
+
+fn tile(queries: &[f32], rows: &[f32], dim: usize, out: &mut [f32], pair: impl Fn(&[f32], &[f32]) -> f32) {
     let nrows = rows.len() / dim;
     for (query, out) in queries.chunks_exact(dim).zip(out.chunks_exact_mut(nrows)) {
         for (row, out) in rows.chunks_exact(dim).zip(out) {
-            *out = dot(query, row);
+            *out = pair(query, row);
         }
     }
 }
@@ -137,6 +167,12 @@ fn scan_block(bin_code: &[u8], lut: &[u8], sums: &mut [u32; BLOCK]) {
     }
 }
 
+fn scan_queries(bin_code: &[u8], luts: &[&[u8]], sums: &mut [[u32; BLOCK]]) {
+    for (lut, sums) in luts.iter().zip(sums) {
+        scan_block(bin_code, lut, sums);
+    }
+}
+
 fn bounds(sums: &[u32; BLOCK], factors: &BlockFactors<'_>, query: &QueryTerms, out: &mut BlockBounds) -> u32 {
     let mut mask = 0;
     for (lane, &sum) in sums.iter().enumerate() {
@@ -151,3 +187,52 @@ fn bounds(sums: &[u32; BLOCK], factors: &BlockFactors<'_>, query: &QueryTerms, o
     }
     mask
 }
+
+fn bounds_f16(
+    sums: &[u32; BLOCK],
+    factors: &HalfFactors<'_>,
+    query: &QueryTerms,
+    out: &mut BlockBounds,
+) -> u32 {
+    let [add_scale, rescale_scale, error_scale] = factors.scale;
+    let widen = |halves: &[u16; BLOCK], scale: f32| halves.map(|bits| f16::from_bits(bits).to_f32() * scale);
+    let factors = BlockFactors {
+        f_add: &widen(factors.f_add, add_scale),
+        f_rescale: &widen(factors.f_rescale, rescale_scale),
+        f_error: &widen(factors.f_error, error_scale),
+    };
+    bounds(sums, &factors, query, out)
+}
+
+fn bounds_queries(
+    sums: &[[u32; BLOCK]],
+    factors: &HalfFactors<'_>,
+    queries: &[QueryTerms],
+    out: &mut [BlockBounds],
+    masks: &mut [u32],
+) {
+    masks.fill(0);
+    for (((sums, query), out), mask) in sums.iter().zip(queries).zip(out).zip(masks) {
+        *mask = bounds_f16(sums, factors, query, out);
+    }
+}
+
+fn full_dot(query: &[f32], block: &[u8], lane: usize, mut ex_code: &[u8], ex: u32) -> f32 {
+    let (column, shift) = (lane % 16, lane / 16 * 4);
+    let mut lanes = [0.0; LANES];
+    let mut ex_values = [0; 64];
+    for (query, groups) in query.as_chunks::<64>().0.iter().zip(block.as_chunks::<256>().0) {
+        let Some((planes, rest)) = ex_code.split_at_checked(ex_bytes(64, ex)) else { break };
+        ex_code = rest;
+        unpack_ex(planes, ex, &mut ex_values);
+        for (dim, (&x, &ex_value)) in query.iter().zip(&ex_values).enumerate() {
+            let bit = u32::from(groups[dim / 4 * 16 + column] >> shift >> (dim % 4) & 1);
+            let value = (bit << ex) + u32::from(ex_value);
+            lanes[dim % LANES] = x.mul_add(value as f32, lanes[dim % LANES]);
+        }
+    }
+    fold(lanes)
+}
+
+/// Plain Rust has no such thing.
+fn prefetch(_bytes: &[u8]) {}

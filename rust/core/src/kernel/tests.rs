@@ -1,5 +1,8 @@
 //! Every level against the scalar one, bit for bit, over one table of cases.
 
+mod scan;
+
+use half::f16;
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
@@ -33,11 +36,43 @@ fn bits(values: &[f32]) -> Vec<u32> {
 #[test]
 fn float_sums_are_equal_to_the_bit() {
     let mut random = SplitMix64::new(1);
-    for dim in dims() {
-        let (a, b) = (floats(&mut random, dim), floats(&mut random, dim));
+    for dim in (0..=2048).chain([2049, 4160, 4224, 8192]) {
+        let (a, b) = (floats(&mut random, dim + 1), floats(&mut random, dim + 1));
+        let halves: Vec<f16> = b.iter().copied().map(f16::from_f32).collect();
+        let widened: Vec<f32> = halves.iter().copied().map(f32::from).collect();
+        // Slices that begin at an odd place, too: no kernel may count on alignment.
+        let from = dim % 2;
+        let (a, b) = (&a[from..][..dim], &b[from..][..dim]);
+        let (halves, widened) = (&halves[from..][..dim], &widened[from..][..dim]);
         for kernels in Kernels::available() {
-            assert_eq!(kernels.dot(&a, &b).to_bits(), scalar().dot(&a, &b).to_bits(), "{kernels:?} {dim}");
-            assert_eq!(kernels.l2sq(&a, &b).to_bits(), scalar().l2sq(&a, &b).to_bits(), "{kernels:?} {dim}");
+            let pairs = [
+                (kernels.dot(a, b), scalar().dot(a, b)),
+                (kernels.l2sq(a, b), scalar().l2sq(a, b)),
+                (kernels.dot_f16(a, halves), scalar().dot(a, widened)),
+                (kernels.l2sq_f16(a, halves), scalar().l2sq(a, widened)),
+            ];
+            for (index, (found, expected)) in pairs.into_iter().enumerate() {
+                assert_eq!(found.to_bits(), expected.to_bits(), "{kernels:?} {dim} {index}");
+            }
+        }
+    }
+}
+
+#[test]
+fn halves_of_every_kind_are_widened_exactly() {
+    for bits in 0..=u16::MAX {
+        let half = f16::from_bits(bits);
+        if half.is_nan() {
+            continue;
+        }
+        for kernels in Kernels::available() {
+            // Two places: one inside a full block of 32, one in the rest.
+            let halves = [f16::ZERO; 33].map(|_| half);
+            let mut ones = [0.0; 33];
+            ones[(bits % 2) as usize * 32] = 1.0;
+            if half.is_finite() {
+                assert_eq!(kernels.dot_f16(&ones, &halves).to_bits(), (half.to_f32() + 0.0).to_bits());
+            }
         }
     }
 }
@@ -69,18 +104,22 @@ fn tiles_equal_single_products() {
     ]);
     for (dim, (nqueries, nrows)) in cases {
         let (queries, rows) = (floats(&mut random, nqueries * dim), floats(&mut random, nrows * dim));
-        let single: Vec<f32> = queries
-            .chunks_exact(dim)
-            .flat_map(|query| rows.chunks_exact(dim).map(|row| scalar().dot(query, row)))
-            .collect();
+        let single = |of_pair: fn(Kernels, &[f32], &[f32]) -> f32| -> Vec<f32> {
+            let of_query = |query| rows.chunks_exact(dim).map(move |row| of_pair(scalar(), query, row));
+            queries.chunks_exact(dim).flat_map(of_query).collect()
+        };
+        let (dots, l2sqs) = (single(Kernels::dot), single(Kernels::l2sq));
         for kernels in Kernels::available() {
             let mut out = vec![f32::NAN; nqueries * nrows];
             kernels.dots_tile(&queries, &rows, dim, &mut out);
-            assert_eq!(bits(&out), bits(&single), "{kernels:?} {dim} {nqueries} x {nrows}");
+            assert_eq!(bits(&out), bits(&dots), "{kernels:?} {dim} {nqueries} x {nrows}");
+            out.fill(f32::NAN);
+            kernels.l2sq_tile(&queries, &rows, dim, &mut out);
+            assert_eq!(bits(&out), bits(&l2sqs), "{kernels:?} {dim} {nqueries} x {nrows}");
             if let Some(query) = queries.get(..dim) {
                 let mut out = vec![f32::NAN; nrows];
                 kernels.dots(query, &rows, &mut out);
-                assert_eq!(bits(&out), bits(&single[..nrows]), "{kernels:?} {dim} {nrows}");
+                assert_eq!(bits(&out), bits(&dots[..nrows]), "{kernels:?} {dim} {nrows}");
             }
         }
     }
@@ -132,116 +171,13 @@ fn assert_hadamard(values: &[f32]) {
     }
 }
 
-/// A block, a table with entries up to `largest`, and the sums by the definition.
-fn scan_case(random: &mut SplitMix64, dim: usize, largest: u64) -> (Vec<u8>, Vec<u8>, [u32; BLOCK]) {
-    let block: Vec<u8> = (0..dim * 4).map(|_| random.next_u64() as u8).collect();
-    let lut: Vec<u8> = (0..dim * 4).map(|_| random.below(largest + 1) as u8).collect();
-    let mut sums = [0; BLOCK];
-    for (group, entries) in lut.chunks_exact(16).enumerate() {
-        for (row, sum) in sums.iter_mut().enumerate() {
-            let byte = block[group * 16 + row % 16];
-            *sum += u32::from(entries[usize::from(if row < 16 { byte & 15 } else { byte >> 4 })]);
-        }
-    }
-    (block, lut, sums)
-}
-
-fn scan_dims() -> impl Iterator<Item = usize> {
-    (64..=1536).step_by(64).chain([2048, 4096, 4160, 4224, 8192, 8256, 65472, 65536])
-}
-
-#[test]
-fn scans_equal_the_definition() {
-    let mut random = SplitMix64::new(6);
-    for dim in scan_dims() {
-        let (block, lut, expected) = scan_case(&mut random, dim, 63);
-        for kernels in Kernels::available() {
-            let mut sums = [u32::MAX; BLOCK];
-            kernels.scan_block(&block, &lut, &mut sums);
-            assert_eq!(sums, expected, "{kernels:?} {dim}");
-        }
-    }
-}
-
-#[test]
-fn scans_do_not_overflow() {
-    for dim in scan_dims() {
-        let (block, lut) = (vec![0xA5; dim * 4], vec![63; dim * 4]);
-        for kernels in Kernels::available() {
-            let mut sums = [0; BLOCK];
-            kernels.scan_block(&block, &lut, &mut sums);
-            assert_eq!(sums, [63 * (dim as u32 / 4); BLOCK], "{kernels:?} {dim}");
-        }
-    }
-}
-
-fn query_terms(numbers: &[f32], limit: f32) -> QueryTerms {
-    let [delta, shift, slack, g_add, g_error] = [0, 1, 2, 3, 4].map(|i| numbers[i]);
-    QueryTerms { delta, shift, slack: slack.abs(), g_add, g_error: g_error.abs(), limit }
-}
-
-#[test]
-fn bounds_are_equal_to_the_bit() {
-    let mut random = SplitMix64::new(7);
-    for case in 0..500 {
-        let sums = std::array::from_fn(|_| random.below(1 << 20) as u32);
-        let numbers = floats(&mut random, 3 * BLOCK + 5);
-        let (blocks, rest) = numbers.as_chunks::<BLOCK>();
-        let factors = BlockFactors { f_add: &blocks[0], f_rescale: &blocks[1], f_error: &blocks[2] };
-        let limit = [f32::INFINITY, f32::NEG_INFINITY, 0.0, rest[0] * 1e4][case % 4];
-        let query = query_terms(rest, limit);
-        let mut expected = BlockBounds::default();
-        let mask = scalar().bounds(&sums, &factors, &query, &mut expected);
-        let by_hand =
-            expected.lower.iter().enumerate().map(|(lane, &lower)| u32::from(lower <= limit) << lane);
-        assert_eq!(mask, by_hand.sum::<u32>());
-        for kernels in Kernels::available() {
-            let mut out = BlockBounds::default();
-            assert_eq!(kernels.bounds(&sums, &factors, &query, &mut out), mask, "{kernels:?}");
-            assert_eq!(bits(&out.estimate), bits(&expected.estimate), "{kernels:?}");
-            assert_eq!(bits(&out.lower), bits(&expected.lower), "{kernels:?}");
-        }
-    }
-}
-
-#[test]
-fn bounds_keep_ties_and_what_is_not_a_number() {
-    let (ones, mut f_add) = ([1.0; BLOCK], [2.0; BLOCK]);
-    f_add[3] = f32::NAN;
-    f_add[5] = 2.5;
-    let factors = BlockFactors { f_add: &f_add, f_rescale: &ones, f_error: &ones };
-    let query = QueryTerms { limit: 2.0, ..QueryTerms::default() };
-    for kernels in Kernels::available() {
-        let mask = kernels.bounds(&[0; BLOCK], &factors, &query, &mut BlockBounds::default());
-        assert_eq!(mask, !(1 << 5), "{kernels:?}");
-    }
-}
-
-#[test]
-fn subset_sums_are_equal_to_the_byte() {
-    let mut random = SplitMix64::new(8);
-    for dim in scan_dims() {
-        let rotated = floats(&mut random, dim);
-        for per_step in [0.0, 1e-3, 0.25, 0.97, 1e30] {
-            let run = |kernels: Kernels| {
-                let mut lut = vec![255; dim * 4];
-                kernels.subset_sums(&rotated, per_step, &mut lut);
-                lut
-            };
-            let expected = run(scalar());
-            assert!(expected.iter().all(|&entry| entry < 64));
-            Kernels::available().for_each(|kernels| assert_eq!(run(kernels), expected, "{kernels:?} {dim}"));
-        }
-    }
-}
-
 #[test]
 fn levels_have_names() {
     for level in Level::ALL {
         assert_eq!(level.to_string().parse::<Level>().unwrap(), level);
     }
     let error = "AVX2".parse::<Level>().unwrap_err();
-    assert_eq!(error.to_string(), "simd level: expected one of scalar, avx2, got \"AVX2\"");
+    assert_eq!(error.to_string(), "simd level: expected one of scalar, avx2, avx512, neon, got \"AVX2\"");
     assert!(Level::Scalar.is_available());
     assert_eq!(Kernels::available().next().unwrap().level(), Level::Scalar);
 }
@@ -275,7 +211,17 @@ fn lengths_that_do_not_fit_stay_inside() {
             kernels.hadamard(&mut a.clone());
             kernels.butterfly(&mut a.clone(), &mut b.clone());
             kernels.multiply(&mut a.clone(), &b);
-            kernels.scan_block(&bytes, &vec![63; lens[0]], &mut [0; BLOCK]);
+            kernels.l2sq_tile(&a, &b, 1 + lens[2] / 8, &mut out);
+            let halves = vec![f16::ONE; lens[2]];
+            assert_eq!(kernels.dot_f16(&a, &halves).to_bits(), scalar().dot_f16(&a, &halves).to_bits());
+            assert_eq!(kernels.l2sq_f16(&a, &halves).to_bits(), scalar().l2sq_f16(&a, &halves).to_bits());
+            kernels.prefetch(&bytes);
+            let lut = vec![63; lens[0]];
+            kernels.scan_block(&bytes, &lut, &mut [0; BLOCK]);
+            kernels.scan_queries(&bytes, &vec![&lut[..]; lens[1] % 10], &mut vec![[0; BLOCK]; lens[2] % 10]);
+            let ex = lens[0] as u32 % 12;
+            let dots = [kernels, scalar()].map(|k| k.full_dot(&a, &bytes, lens[1], &lut, ex).to_bits());
+            assert_eq!(dots[0], dots[1]);
             kernels.subset_sums(&a, 1.0, &mut bytes.clone());
         }
     }
@@ -297,21 +243,14 @@ proptest! {
         let (queries, rows) = (floats(&mut random, nqueries * dim), floats(&mut random, nrows * dim));
         for kernels in Kernels::available() {
             let mut out = vec![f32::NAN; nqueries * nrows];
+            let mut out_l2sq = out.clone();
             kernels.dots_tile(&queries, &rows, dim, &mut out);
-            for (index, found) in out.iter().enumerate() {
+            kernels.l2sq_tile(&queries, &rows, dim, &mut out_l2sq);
+            for (index, (dot, l2sq)) in out.iter().zip(&out_l2sq).enumerate() {
                 let (query, row) = (&queries[index / nrows * dim..][..dim], &rows[index % nrows * dim..][..dim]);
-                prop_assert_eq!(found.to_bits(), scalar().dot(query, row).to_bits());
+                prop_assert_eq!(dot.to_bits(), scalar().dot(query, row).to_bits());
+                prop_assert_eq!(l2sq.to_bits(), scalar().l2sq(query, row).to_bits());
             }
-        }
-    }
-
-    #[test]
-    fn any_scan_equals_the_definition(words in 1_usize..24, largest in 0_u64..64, seed: u64) {
-        let (block, lut, expected) = scan_case(&mut SplitMix64::new(seed), words * 64, largest);
-        for kernels in Kernels::available() {
-            let mut sums = [0; BLOCK];
-            kernels.scan_block(&block, &lut, &mut sums);
-            prop_assert_eq!(sums, expected);
         }
     }
 }

@@ -81,6 +81,21 @@ pub struct BlockFactors<'a> {
     pub f_error: &'a [f32; BLOCK],
 }
 
+/// The same in half the room: a factor is the half float with these bits, times the scale of its kind.
+///
+/// Scales are powers of two, so that multiplying by them loses nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct HalfFactors<'a> {
+    /// `f_add` of each lane.
+    pub f_add: &'a [u16; BLOCK],
+    /// `f_rescale` of each lane.
+    pub f_rescale: &'a [u16; BLOCK],
+    /// `f_error` of each lane.
+    pub f_error: &'a [u16; BLOCK],
+    /// What all of `f_add`, of `f_rescale` and of `f_error` are multiplied by.
+    pub scale: [f32; 3],
+}
+
 /// What a scan says of a block's 32 codes. Squared distances are not clamped: an estimate below 0 still ranks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockBounds {

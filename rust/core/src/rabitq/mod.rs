@@ -39,13 +39,16 @@
 
 mod encode;
 mod estimate;
+mod ex_layout;
 mod layout;
 mod query;
 #[cfg(test)]
 mod tests;
 
 pub use encode::{Factors, cosine_quality, encode};
-pub use estimate::{BlockBounds, BlockFactors, ListTerms, QueryTerms, list_terms};
+pub use estimate::{BlockBounds, BlockFactors, HalfFactors, ListTerms, QueryTerms, list_terms};
+pub(crate) use ex_layout::plane;
+pub use ex_layout::{ex_bytes, pack_ex, unpack_ex};
 pub use layout::{block_bytes, code_bytes, pack_block, unpack};
 pub use query::Query;
 

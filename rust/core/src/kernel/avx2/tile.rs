@@ -1,9 +1,9 @@
-//! Many inner products at once, for exact batches and for the training of centroids.
+//! Many inner products or squared distances at once, for exact batches and for the training of centroids.
 
 #[allow(clippy::wildcard_imports, reason = "intrinsics are a language of their own")]
 use std::arch::x86_64::*;
 
-use super::{fold_to_8, load_part, load_rest, store_four};
+use super::{fold_to_8, load_part, load_rest, step, store_four};
 
 /// How many queries and rows one call of [`micro`] takes: 12 sums in registers, fed by 7 loads a step, so that the
 /// multipliers are the limit and not the loads.
@@ -14,51 +14,69 @@ const ROWS: usize = 3;
 const ROW_FLOATS: usize = 4 * 1024;
 const QUERY_FLOATS: usize = 64 * 1024;
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn dots_tile(queries: &[f32], rows: &[f32], dim: usize, out: &mut [f32]) {
+    tile::<false, ROWS>(queries, rows, dim, out);
+}
+
+/// One row less at a time: the difference needs a register, too.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn l2sq_tile(queries: &[f32], rows: &[f32], dim: usize, out: &mut [f32]) {
+    tile::<true, { ROWS - 1 }>(queries, rows, dim, out);
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn tile<const SQUARED: bool, const R: usize>(queries: &[f32], rows: &[f32], dim: usize, out: &mut [f32]) {
     let nrows = rows.len() / dim;
     let block = (QUERY_FLOATS / dim).max(1).next_multiple_of(QUERIES);
-    let tile = (ROW_FLOATS / dim).max(1).next_multiple_of(ROWS);
+    let tile = (ROW_FLOATS / dim).max(1).next_multiple_of(R);
     for (queries, out) in queries.chunks(block * dim).zip(out.chunks_mut(block * nrows)) {
         for (index, rows) in rows.chunks(tile * dim).enumerate() {
             let first = index * tile;
             for (queries, out) in queries.chunks(QUERIES * dim).zip(out.chunks_mut(QUERIES * nrows)) {
-                dots_strip(queries, rows, dim, nrows, &mut out[first..]);
+                strip::<SQUARED, R>(queries, rows, dim, nrows, &mut out[first..]);
             }
         }
     }
 }
 
 /// Up to four queries against a tile of rows; `out` begins at the tile's first row and goes on every `stride`.
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn dots_strip(queries: &[f32], rows: &[f32], dim: usize, stride: usize, out: &mut [f32]) {
-    let triples = rows.chunks_exact(ROWS * dim);
-    let rest = triples.remainder();
+fn strip<const SQUARED: bool, const R: usize>(
+    queries: &[f32],
+    rows: &[f32],
+    dim: usize,
+    stride: usize,
+    out: &mut [f32],
+) {
+    let full = rows.chunks_exact(R * dim);
+    let rest = full.remainder();
     let rest_start = (rows.len() - rest.len()) / dim;
     if queries.len() == QUERIES * dim {
-        for (index, rows) in triples.enumerate() {
-            micro::<QUERIES, ROWS>(queries, rows, dim, stride, &mut out[index * ROWS..]);
+        for (index, rows) in full.enumerate() {
+            micro::<SQUARED, QUERIES, R>(queries, rows, dim, stride, &mut out[index * R..]);
         }
         for (index, row) in rest.chunks_exact(dim).enumerate() {
-            micro::<QUERIES, 1>(queries, row, dim, stride, &mut out[rest_start + index..]);
+            micro::<SQUARED, QUERIES, 1>(queries, row, dim, stride, &mut out[rest_start + index..]);
         }
         return;
     }
     for (query, out) in queries.chunks_exact(dim).zip(out.chunks_mut(stride)) {
-        for (index, rows) in triples.clone().enumerate() {
-            micro::<1, ROWS>(query, rows, dim, stride, &mut out[index * ROWS..]);
+        for (index, rows) in full.clone().enumerate() {
+            micro::<SQUARED, 1, R>(query, rows, dim, stride, &mut out[index * R..]);
         }
         for (index, row) in rest.chunks_exact(dim).enumerate() {
-            micro::<1, 1>(query, row, dim, stride, &mut out[rest_start + index..]);
+            micro::<SQUARED, 1, 1>(query, row, dim, stride, &mut out[rest_start + index..]);
         }
     }
 }
 
 /// `Q` queries times `R` rows.
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn micro<const Q: usize, const R: usize>(
+fn micro<const SQUARED: bool, const Q: usize, const R: usize>(
     queries: &[f32],
     rows: &[f32],
     dim: usize,
@@ -67,10 +85,10 @@ fn micro<const Q: usize, const R: usize>(
 ) {
     let (queries, rows) = (split::<Q>(queries, dim), split::<R>(rows, dim));
     let lanes = [
-        pass(&queries, &rows, dim, 0),
-        pass(&queries, &rows, dim, 1),
-        pass(&queries, &rows, dim, 2),
-        pass(&queries, &rows, dim, 3),
+        pass::<SQUARED, Q, R>(&queries, &rows, dim, 0),
+        pass::<SQUARED, Q, R>(&queries, &rows, dim, 1),
+        pass::<SQUARED, Q, R>(&queries, &rows, dim, 2),
+        pass::<SQUARED, Q, R>(&queries, &rows, dim, 3),
     ];
     for r in 0..R {
         let mut eights = [_mm256_setzero_ps(); QUERIES];
@@ -84,7 +102,7 @@ fn micro<const Q: usize, const R: usize>(
 }
 
 /// Four sums at once, each folded from 8 lanes to 1 as [`fold`](super::fold) does.
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn fold_four(eights: [__m256; 4]) -> [f32; 4] {
     let [a, b, c, d] = eights;
@@ -94,7 +112,7 @@ fn fold_four(eights: [__m256; 4]) -> [f32; 4] {
     store_four(_mm_hadd_ps(ab, cd))
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn halve(eight: __m256) -> __m128 {
     _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight))
@@ -103,7 +121,7 @@ fn halve(eight: __m256) -> __m128 {
 /// A row as its full blocks and what is left.
 type Row<'a> = (&'a [[f32; 32]], &'a [f32]);
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn split<const N: usize>(rows: &[f32], dim: usize) -> [Row<'_>; N] {
     let mut split: [Row<'_>; N] = [(&[], &[]); N];
@@ -116,9 +134,9 @@ fn split<const N: usize>(rows: &[f32], dim: usize) -> [Row<'_>; N] {
 
 /// Register `p` of the [`Lanes`](super::Lanes) of all pairs. Each of the four passes walks every fourth group of 8
 /// numbers, so that one register per pair is enough and all pairs are summed at once, from the first cache.
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn pass<const Q: usize, const R: usize>(
+fn pass<const SQUARED: bool, const Q: usize, const R: usize>(
     queries: &[Row<'_>; Q],
     rows: &[Row<'_>; R],
     dim: usize,
@@ -134,7 +152,7 @@ fn pass<const Q: usize, const R: usize>(
         for (sums, query) in sums.iter_mut().zip(queries) {
             // SAFETY: as above.
             let query_part = load_part(unsafe { query.0.get_unchecked(block) }, p);
-            add_products(query_part, &row_parts, sums);
+            add_steps::<SQUARED, R>(query_part, &row_parts, sums);
         }
     }
     if !dim.is_multiple_of(32) {
@@ -143,16 +161,20 @@ fn pass<const Q: usize, const R: usize>(
             *part = load_rest(row.1, p);
         }
         for (sums, query) in sums.iter_mut().zip(queries) {
-            add_products(load_rest(query.1, p), &row_parts, sums);
+            add_steps::<SQUARED, R>(load_rest(query.1, p), &row_parts, sums);
         }
     }
     sums
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn add_products<const R: usize>(query_part: __m256, row_parts: &[__m256; R], sums: &mut [__m256; R]) {
+fn add_steps<const SQUARED: bool, const R: usize>(
+    query_part: __m256,
+    row_parts: &[__m256; R],
+    sums: &mut [__m256; R],
+) {
     for (sum, &row_part) in sums.iter_mut().zip(row_parts) {
-        *sum = _mm256_fmadd_ps(query_part, row_part, *sum);
+        *sum = step::<SQUARED>(query_part, row_part, *sum);
     }
 }
