@@ -17,7 +17,7 @@ ENGINES := $(OLD_POLARS:%=.venv/engines/polars-%/.done)
 SOURCES := pyproject.toml README.md $(wildcard Cargo.*) $(shell find rust python -type f \
 	\( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name py.typed \) 2>/dev/null)
 
-.PHONY: help demo test build lint test-rust test-python bench fmt clean
+.PHONY: help demo test build lint test-rust test-neon test-python bench bench-kernels fmt clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 14
@@ -41,6 +41,10 @@ lint: $(DEV) ## formats, lints, types, and what the crates link
 
 test-rust: ## the tests of the crates
 	cargo test --workspace
+	cargo test -p ruvector-core --bench kernels -- --smoke
+
+test-neon: ## the tests of the kernels on aarch64, by an emulator (tools/test_neon.sh says what it needs)
+	tools/test_neon.sh
 
 test-python: $(DEV) $(WHEEL) $(ENGINES) ## the tests of the wheel, each Polars, each example, its size and import time
 	$(BIN)/python -m pytest
@@ -54,6 +58,9 @@ test-python: $(DEV) $(WHEEL) $(ENGINES) ## the tests of the wheel, each Polars, 
 
 bench: $(WHEEL) ## recall and queries per second beside exact search (and faiss, usearch where installed)
 	$(BIN)/python -m benches.search
+
+bench-kernels: ## the loops everything waits for, on each SIMD level
+	cargo bench -p ruvector-core --bench kernels
 
 fmt: $(DEV) ## format everything
 	cargo fmt --all

@@ -20,9 +20,12 @@ use ruvector_core::{
 
 const DIMS: [usize; 4] = [128, 384, 768, 1536];
 
-/// How many queries are scanned together, and how many rows a tile has.
+/// How many queries are scanned together, and how many queries and rows a tile has.
 const QUERIES: usize = 8;
-const ROWS: usize = 64;
+const ROWS: usize = 96;
+
+/// The numbers of a cache line.
+const LINE: usize = 16;
 
 /// Codes that stay in the second cache.
 const CODE_BYTES: usize = 128 * 1024;
@@ -45,7 +48,7 @@ impl Bench {
     /// Prints `units` per second over the best of many short rounds, or the time itself where `units` is 0. What else
     /// runs on the machine slows some rounds down, and seldom all of them.
     fn line(&self, kernels: Kernels, dim: usize, what: &str, unit: (f64, &str), mut call: impl FnMut()) {
-        let name = format!("{:8}{dim:6}  {what:24}", kernels.level());
+        let name = format!("{:8}{dim:6}  {what:30}", kernels.level());
         if !self.words.iter().all(|word| name.split_whitespace().any(|part| part == word)) {
             return;
         }
@@ -78,7 +81,7 @@ impl Case {
     fn new(dim: usize) -> Self {
         let mut random = SplitMix64::new(dim as u64);
         let mut float = || random.unit_f64() as f32 - 0.5;
-        let floats: Vec<f32> = (0..2 * ROWS * dim).map(|_| float()).collect();
+        let floats: Vec<f32> = (0..2 * ROWS * dim + LINE).map(|_| float()).collect();
         let halves = floats.iter().map(|&value| f16::from_f32(value)).collect();
         let factors = [0; 3].map(|_| [0; BLOCK].map(|_| f16::from_f32(float()).to_bits()));
         let blocks = (CODE_BYTES / block_bytes(dim)).max(1);
@@ -100,7 +103,8 @@ impl Case {
     fn scans(&self, bench: &Bench, kernels: Kernels) {
         let codes = (self.blocks().count() * BLOCK) as f64 / 1e6;
         let (terms, factors) = (far_query(), self.half_factors());
-        let (mut sums, mut bounds) = ([[0; BLOCK]; QUERIES], BlockBounds::default());
+        let (all_terms, mut masks) = ([terms; QUERIES], [0; QUERIES]);
+        let (mut sums, mut bounds) = ([[0; BLOCK]; QUERIES], [0; QUERIES].map(|_| BlockBounds::default()));
         bench.line(kernels, self.dim, "scan_block", (codes, "M codes/s"), || {
             for block in self.blocks() {
                 kernels.scan_block(black_box(block), &self.luts[0], &mut sums[0]);
@@ -110,7 +114,7 @@ impl Case {
         bench.line(kernels, self.dim, "scan_block+bounds_f16", (codes, "M codes/s"), || {
             for block in self.blocks() {
                 kernels.scan_block(black_box(block), &self.luts[0], &mut sums[0]);
-                black_box(kernels.bounds_f16(&sums[0], &factors, &terms, &mut bounds));
+                black_box(kernels.bounds_f16(&sums[0], &factors, &terms, &mut bounds[0]));
             }
         });
         let luts: Vec<&[u8]> = self.luts.iter().map(Vec::as_slice).collect();
@@ -122,12 +126,12 @@ impl Case {
                     black_box(&sums);
                 }
             });
-            bench.line(kernels, self.dim, &format!("{name}+bounds_f16"), (codes, "M codes/s"), || {
+            bench.line(kernels, self.dim, &format!("{name}+bounds_queries"), (codes, "M codes/s"), || {
                 for block in self.blocks() {
                     kernels.scan_queries(black_box(block), &luts[..queries], &mut sums[..queries]);
-                    for sums in &sums[..queries] {
-                        black_box(kernels.bounds_f16(sums, &factors, &terms, &mut bounds));
-                    }
+                    let (sums, out) = (&sums[..queries], &mut bounds[..queries]);
+                    kernels.bounds_queries(sums, &factors, &all_terms[..queries], out, &mut masks[..queries]);
+                    black_box(&masks);
                 }
             });
         }
@@ -136,7 +140,9 @@ impl Case {
     /// Tiles in GFLOP per second, single products in nanoseconds.
     fn products(&self, bench: &Bench, kernels: Kernels) {
         let dim = self.dim;
-        let (queries, rows) = self.floats.split_at(ROWS * dim);
+        // Where Arrow would put them: at the start of a cache line.
+        let start = self.floats.as_ptr().align_offset(4 * LINE);
+        let (queries, rows) = self.floats[start..][..2 * ROWS * dim].split_at(ROWS * dim);
         let mut out = vec![0.0; ROWS * ROWS];
         let products = (ROWS * ROWS * dim) as f64 / 1e9;
         bench.line(kernels, dim, "dots_tile", (2.0 * products, "GFLOP/s"), || {

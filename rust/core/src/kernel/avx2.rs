@@ -30,6 +30,7 @@ pub(super) static TABLE: Table = Table {
     scan_queries: scan::scan_queries,
     bounds: scan::bounds,
     bounds_f16: scan::bounds_f16,
+    bounds_queries: scan::bounds_queries,
     full_dot: codes::full_dot,
     prefetch,
 };

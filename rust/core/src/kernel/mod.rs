@@ -11,6 +11,9 @@
 //!   lane `j` += lane `j + half` for half = 16, 8, 4, 2, 1.
 //! - Everything else is element by element in one order of operations, without fused multiply-add.
 //!
+//! A kernel hands no closure to `map` and the like: those are compiled without the level's instructions, so the closure
+//! would be called, registers saved and restored around it, instead of becoming part of the loop.
+//!
 //! Lengths that do not fit each other are a mistake of the caller: debug builds stop, release builds do the part that
 //! fits. No length makes a kernel read or write outside the slices it was given.
 
@@ -81,6 +84,8 @@ struct Table {
     scan_queries: unsafe fn(&[u8], &[&[u8]], &mut [[u32; BLOCK]]),
     bounds: unsafe fn(&[u32; BLOCK], &BlockFactors<'_>, &QueryTerms, &mut BlockBounds) -> u32,
     bounds_f16: unsafe fn(&[u32; BLOCK], &HalfFactors<'_>, &QueryTerms, &mut BlockBounds) -> u32,
+    bounds_queries:
+        unsafe fn(&[[u32; BLOCK]], &HalfFactors<'_>, &[QueryTerms], &mut [BlockBounds], &mut [u32]),
     full_dot: unsafe fn(&[f32], &[u8], usize, &[u8], u32) -> f32,
     prefetch: unsafe fn(&[u8]),
 }
@@ -323,6 +328,22 @@ impl Kernels {
         unsafe { (self.table.bounds_f16)(sums, factors, query, out) }
     }
 
+    /// [`Kernels::bounds_f16`] of one block for several queries, one of each slice's items for each: the factors are
+    /// widened once for all. The lanes that may still matter go to `masks`.
+    #[inline]
+    pub fn bounds_queries(
+        self,
+        sums: &[[u32; BLOCK]],
+        factors: &HalfFactors<'_>,
+        queries: &[QueryTerms],
+        out: &mut [BlockBounds],
+        masks: &mut [u32],
+    ) {
+        debug_assert_eq!([queries.len(), out.len(), masks.len()], [sums.len(); 3]);
+        // SAFETY: `self` exists, so the CPU has the level.
+        unsafe { (self.table.bounds_queries)(sums, factors, queries, out, masks) }
+    }
+
     /// The inner product of a query with a code of `1 + ex` bits, `sum q_i (2^ex b_i + e_i)`, as exact as floats are.
     ///
     /// Bit `b_i` is that of `lane` in a block of [`rabitq::pack_block`](crate::rabitq::pack_block), `e_i` is value `i`
@@ -333,7 +354,7 @@ impl Kernels {
         debug_assert!(query.len().is_multiple_of(64) && lane < BLOCK && ex <= 8);
         debug_assert_eq!((block.len(), ex_code.len()), (query.len() * 4, ex_bytes(query.len(), ex)));
         // SAFETY: `self` exists, so the CPU has the level.
-        unsafe { (self.table.full_dot)(query, block, lane, ex_code, ex) }
+        unsafe { (self.table.full_dot)(query, block, lane % BLOCK, ex_code, ex.min(8)) }
     }
 
     /// Asks for memory that will be read soon. Only the time of the later read changes.

@@ -32,6 +32,7 @@ pub(super) static TABLE: Table = Table {
     scan_queries: scan::scan_queries,
     bounds: scan::bounds,
     bounds_f16: scan::bounds_f16,
+    bounds_queries: scan::bounds_queries,
     full_dot: codes::full_dot,
     prefetch,
 };
@@ -132,7 +133,7 @@ fn prefetch(bytes: &[u8]) {
     for line in bytes.chunks(64).chain(bytes.last_chunk::<1>().map(<[u8; 1]>::as_slice)) {
         // SAFETY: a prefetch reads nothing that the program could see, and never faults.
         unsafe {
-            asm!("prfm pldl1keep, [{}]", in(reg) line.as_ptr(), options(nostack, preserves_flags, readonly))
+            asm!("prfm pldl1keep, [{}]", in(reg) line.as_ptr(), options(nostack, preserves_flags, readonly));
         };
     }
 }
@@ -154,8 +155,9 @@ fn load_part(block: &[f32; 32], p: usize) -> float32x4_t {
 #[target_feature(enable = "neon")]
 #[inline]
 fn load_part_halves(block: &[u16; 32], p: usize) -> float32x4_t {
+    let halves = part(block, p).as_ptr();
     // SAFETY: the array has the 8 bytes that are read, and the load asks for no alignment.
-    let halves = unsafe { vld1_u16(part(block, p).as_ptr()) };
+    let halves = unsafe { vld1_u16(halves) };
     let wide: float32x4_t;
     // SAFETY: the instruction works on the two registers that are named, and on nothing else.
     unsafe {

@@ -21,6 +21,7 @@ pub(super) static TABLE: Table = Table {
     scan_queries,
     bounds,
     bounds_f16,
+    bounds_queries,
     full_dot,
     prefetch,
 };
@@ -201,6 +202,19 @@ fn bounds_f16(
         f_error: &widen(factors.f_error, error_scale),
     };
     bounds(sums, &factors, query, out)
+}
+
+fn bounds_queries(
+    sums: &[[u32; BLOCK]],
+    factors: &HalfFactors<'_>,
+    queries: &[QueryTerms],
+    out: &mut [BlockBounds],
+    masks: &mut [u32],
+) {
+    masks.fill(0);
+    for (((sums, query), out), mask) in sums.iter().zip(queries).zip(out).zip(masks) {
+        *mask = bounds_f16(sums, factors, query, out);
+    }
 }
 
 fn full_dot(query: &[f32], block: &[u8], lane: usize, mut ex_code: &[u8], ex: u32) -> f32 {

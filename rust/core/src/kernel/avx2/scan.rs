@@ -187,17 +187,40 @@ pub(super) fn bounds_f16(
     query: &QueryTerms,
     out: &mut BlockBounds,
 ) -> u32 {
-    let kinds = [factors.f_add, factors.f_rescale, factors.f_error];
     let mut mask = 0;
     for p in 0..4 {
-        let mut values = [_mm256_setzero_ps(); 3];
-        for kind in 0..3 {
-            let scale = _mm256_set1_ps(factors.scale[kind]);
-            values[kind] = _mm256_mul_ps(load_part_halves(kinds[kind], p), scale);
-        }
-        mask |= bounds_of_8(p, sums, values, query, out) << (8 * p);
+        mask |= bounds_of_8(p, sums, widen_factors(factors, p), query, out) << (8 * p);
     }
     mask
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn bounds_queries(
+    sums: &[[u32; BLOCK]],
+    factors: &HalfFactors<'_>,
+    queries: &[QueryTerms],
+    out: &mut [BlockBounds],
+    masks: &mut [u32],
+) {
+    masks.fill(0);
+    for p in 0..4 {
+        let values = widen_factors(factors, p);
+        for (((sums, query), out), mask) in sums.iter().zip(queries).zip(&mut *out).zip(&mut *masks) {
+            *mask |= bounds_of_8(p, sums, values, query, out) << (8 * p);
+        }
+    }
+}
+
+/// The factors of lanes `8 p .. 8 p + 8`: `f_add`, `f_rescale`, `f_error`.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn widen_factors(factors: &HalfFactors<'_>, p: usize) -> [__m256; 3] {
+    let kinds = [factors.f_add, factors.f_rescale, factors.f_error];
+    let mut values = [_mm256_setzero_ps(); 3];
+    for kind in 0..3 {
+        values[kind] = _mm256_mul_ps(load_part_halves(kinds[kind], p), _mm256_set1_ps(factors.scale[kind]));
+    }
+    values
 }
 
 /// The bounds of lanes `8 p .. 8 p + 8`, whose factors are given, and the mask of those that may still matter.

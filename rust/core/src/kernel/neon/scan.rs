@@ -110,16 +110,40 @@ pub(super) fn bounds_f16(
     query: &QueryTerms,
     out: &mut BlockBounds,
 ) -> u32 {
-    let kinds = [factors.f_add, factors.f_rescale, factors.f_error];
     let mut mask = 0;
     for p in 0..8 {
-        let mut values = [vdupq_n_f32(0.0); 3];
-        for kind in 0..3 {
-            values[kind] = vmulq_f32(load_part_halves(kinds[kind], p), vdupq_n_f32(factors.scale[kind]));
-        }
-        mask |= bounds_of_4(p, sums, values, query, out) << (4 * p);
+        mask |= bounds_of_4(p, sums, widen_factors(factors, p), query, out) << (4 * p);
     }
     mask
+}
+
+#[target_feature(enable = "neon")]
+pub(super) fn bounds_queries(
+    sums: &[[u32; BLOCK]],
+    factors: &HalfFactors<'_>,
+    queries: &[QueryTerms],
+    out: &mut [BlockBounds],
+    masks: &mut [u32],
+) {
+    masks.fill(0);
+    for p in 0..8 {
+        let values = widen_factors(factors, p);
+        for (((sums, query), out), mask) in sums.iter().zip(queries).zip(&mut *out).zip(&mut *masks) {
+            *mask |= bounds_of_4(p, sums, values, query, out) << (4 * p);
+        }
+    }
+}
+
+/// The factors of lanes `4 p .. 4 p + 4`: `f_add`, `f_rescale`, `f_error`.
+#[target_feature(enable = "neon")]
+#[inline]
+fn widen_factors(factors: &HalfFactors<'_>, p: usize) -> [float32x4_t; 3] {
+    let kinds = [factors.f_add, factors.f_rescale, factors.f_error];
+    let mut values = [vdupq_n_f32(0.0); 3];
+    for kind in 0..3 {
+        values[kind] = vmulq_f32(load_part_halves(kinds[kind], p), vdupq_n_f32(factors.scale[kind]));
+    }
+    values
 }
 
 /// The bounds of lanes `4 p .. 4 p + 4`, whose factors are given, and the mask of those that may still matter.

@@ -94,18 +94,17 @@ fn micro<const SQUARED: bool, const Q: usize, const R: usize>(
     out: &mut [f32],
 ) {
     let (queries, rows) = (split::<Q>(queries, dim), split::<R>(rows, dim));
-    let mut lanes = [[[vdupq_n_f32(0.0); 8]; R]; Q];
-    for p in 0..8 {
-        let sums = pass::<SQUARED, Q, R>(&queries, &rows, dim, p);
-        for q in 0..Q {
-            for r in 0..R {
-                lanes[q][r][p] = sums[q][r];
-            }
-        }
+    let mut lanes = [[[vdupq_n_f32(0.0); R]; Q]; 8];
+    for (p, lanes) in lanes.iter_mut().enumerate() {
+        *lanes = pass::<SQUARED, Q, R>(&queries, &rows, dim, p);
     }
-    for (q, lanes) in lanes.into_iter().enumerate() {
-        for (r, lanes) in lanes.into_iter().enumerate() {
-            out[q * stride + r] = fold(lanes);
+    for q in 0..Q {
+        for r in 0..R {
+            let mut of_pair = [vdupq_n_f32(0.0); 8];
+            for (of_pair, lanes) in of_pair.iter_mut().zip(&lanes) {
+                *of_pair = lanes[q][r];
+            }
+            out[q * stride + r] = fold(of_pair);
         }
     }
 }

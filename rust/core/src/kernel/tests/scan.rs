@@ -113,6 +113,7 @@ fn bounds_of_halves_equal_those_of_widened_factors() {
             std::array::from_fn(|kind| kinds[kind].map(|half| half.to_f32() * scale[kind]));
         let numbers = floats(&mut random, 8);
         let query = query_terms(&numbers, [f32::INFINITY, 0.0, numbers[7] * 1e9][case % 3]);
+        let far = QueryTerms { limit: f32::NEG_INFINITY, ..query };
         let wide = BlockFactors { f_add: &widened[0], f_rescale: &widened[1], f_error: &widened[2] };
         let mut expected = BlockBounds::default();
         let mask = scalar().bounds(&sums, &wide, &query, &mut expected);
@@ -121,6 +122,11 @@ fn bounds_of_halves_equal_those_of_widened_factors() {
             assert_eq!(kernels.bounds_f16(&sums, &factors, &query, &mut out), mask, "{kernels:?}");
             assert_eq!(bits(&out.estimate), bits(&expected.estimate), "{kernels:?}");
             assert_eq!(bits(&out.lower), bits(&expected.lower), "{kernels:?}");
+            let (mut several, mut masks) = ([BlockBounds::default(), BlockBounds::default()], [0; 2]);
+            kernels.bounds_queries(&[sums; 2], &factors, &[far, query], &mut several, &mut masks);
+            assert_eq!(masks, [0, mask], "{kernels:?}");
+            assert_eq!(bits(&several[1].estimate), bits(&expected.estimate), "{kernels:?}");
+            assert_eq!(bits(&several[1].lower), bits(&expected.lower), "{kernels:?}");
         }
     }
 }
