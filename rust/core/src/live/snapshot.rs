@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef};
+use arrow_array::ArrayRef;
 
 use super::{
     delta::{Delta, Recent},
@@ -336,10 +336,5 @@ impl Snapshot {
     /// The id in a form that a writer may keep.
     pub(super) fn owned_ids(ids: &Ids) -> Vec<OwnedId> {
         (0..ids.len()).map(|at| ids.get(at).into()).collect()
-    }
-
-    /// Whether a column of flags can be told from one of ids.
-    pub fn is_mask(arrays: &[ArrayRef]) -> bool {
-        arrays.iter().any(|array| array.data_type() == &arrow_schema::DataType::Boolean)
     }
 }
