@@ -44,6 +44,7 @@ from ruvector.errors import (
     PersistError,
     RuVectorError,
     RuVectorWarning,
+    UnknownId,
     VectorIndexError,
 )
 
@@ -66,6 +67,7 @@ __all__ = [
     "PersistError",
     "RuVectorError",
     "RuVectorWarning",
+    "UnknownId",
     "VectorIndexError",
     "__version__",
     "build",

@@ -1,5 +1,6 @@
 """The extension module. Its public names are exported by `ruvector`; import them from there."""
 
+from collections.abc import Iterator
 from os import PathLike
 from typing import Any, ClassVar, Literal, Self, SupportsIndex, final
 
@@ -8,7 +9,16 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
 
-from ruvector.typing import IdColumn, IdType, Metric, ProgressCallback, Queries, VectorSource
+from ruvector.typing import (
+    Compacted,
+    Filter,
+    IdColumn,
+    IdType,
+    Metric,
+    ProgressCallback,
+    Queries,
+    VectorSource,
+)
 
 __all__ = [
     "Hits",
@@ -256,10 +266,15 @@ def _from_bytes(bytes: bytes) -> Index: ...
 @final
 class Index:
     """
-    An index: immutable, and safe to search from many threads at once.
+    An index, safe to search and to change from many threads at once.
 
-    Made by `build` and `open`. Two are equal when a search cannot tell them apart (see `digest`). A pickle
-    holds the path if the index lies in a file that gives the same answers, and its bytes otherwise.
+    Made by `build` and `open`. `add`, `upsert`, `delete`, `merge` and `compact` change it by snapshots: a
+    search that is under way, or begins while a change is made, sees the rows as they were before, and never
+    waits. Changes wait for each other.
+
+    ``id in index``, ``index[id]`` and ``iter(index)`` speak of ids, as with a dict. Two are
+    equal when a search cannot tell them apart (see `digest`). A pickle holds the path if the index lies in a
+    file that gives the same answers, and its bytes otherwise.
 
     A context manager: leaving it closes the index.
 
@@ -304,10 +319,15 @@ class Index:
         """Rows that were left out because they held no vector."""
     @property
     def path(self) -> str | None:
-        """The file that it was last saved to or opened from, absolute."""
+        """The file that it was last saved to or opened from, absolute; None once it has changed since."""
     @property
     def digest(self) -> str:
-        """The BLAKE3 digest, in hex, of everything a search depends on but the vectors kept beside it."""
+        """
+        The BLAKE3 digest, in hex, of everything a search depends on but the vectors kept beside it.
+
+        An index with recent or deleted rows is compacted first, as by ``compact(retrain=False)``; so do
+        `save`, ``==`` and pickling.
+        """
     @property
     def memory_bytes(self) -> int:
         """Bytes of private memory that it holds: without the borrowed column, without mapped pages."""
@@ -320,6 +340,7 @@ class Index:
         queries: Queries,
         k: SupportsIndex = 10,
         *,
+        filter: Filter | None = None,
         recall: float = 0.99,
         nprobe: SupportsIndex | None = None,
         epsilon: float | None = None,
@@ -339,6 +360,13 @@ class Index:
             hits.
         k
             The number of neighbours. An index with fewer rows returns all of them.
+        filter
+            The rows that may be returned: ids, of which unknown ones are ignored; a Roaring bitmap of integer
+            ids, serialized or as `pyroaring` has it; or one boolean per row, null counting as false. The rows
+            that booleans stand for are those of the column that the index was built from, then those that
+            were added, in order; where rows have no ids of their own, position and id are the same. They
+            are refused once the order is lost (see `compact`). A search goes on until it has `k` allowed rows
+            or has seen all lists; few allowed rows are all compared.
         recall
             The share of the true neighbours to find, above 0, at most 1. What it takes was measured when the
             index was built. 1 compares with every row.
@@ -389,6 +417,188 @@ class Index:
         └───────────┴──────┴─────┴──────────┘
         """
 
+    def add(
+        self,
+        data: VectorSource,
+        ids: IdColumn | str | None = None,
+        *,
+        column: str | None = None,
+        threads: SupportsIndex | None = None,
+    ) -> range | None:
+        """
+        Add rows. All of them are there, or none.
+
+        Added vectors are copied; the column that the index was built from stays borrowed. They are compared
+        exactly until there are some thousands, and coded then.
+
+        Parameters
+        ----------
+        data, column
+            Vectors of shape (rows, dim), as in `build`. Null rows are left out.
+        ids
+            One id per row, of the index's type, none of them there already; or the name of a column. Only for
+            an index that was built with ids.
+        threads
+            Default: every core that this process may use.
+
+        Returns
+        -------
+        range or None
+            The numbers that the rows got, where nobody gave ids; numbers are never given twice.
+
+        Raises
+        ------
+        DuplicateId
+            If an id is there already, or twice in `ids`.
+        InvalidParameter
+            If ids are missing or given where the index has them otherwise, or the index is closed.
+        DimensionMismatch, InvalidVector, InvalidVectorType, KeyboardInterrupt
+            As in `build`.
+
+        Examples
+        --------
+        >>> import ruvector as rv
+        >>> index = rv.build([[0.0, 0.0], [3.0, 4.0]])
+        >>> index.add([[6.0, 8.0]])
+        range(2, 3)
+        >>> len(index), 2 in index
+        (3, True)
+        """
+
+    def upsert(
+        self,
+        data: VectorSource,
+        ids: IdColumn | str,
+        *,
+        column: str | None = None,
+        threads: SupportsIndex | None = None,
+    ) -> int:
+        """
+        Add rows, each in place of the row with its id if there is one. All of them are there, or none.
+
+        Parameters
+        ----------
+        data, column, threads
+            As in `add`; a null row is refused.
+        ids
+            One id per row, of the index's type; of several rows with one id the last counts. An index that
+            was built without ids takes the numbers that it has given out, and keeps an id column (8 bytes a
+            row) from then on.
+
+        Returns
+        -------
+        int
+            How many rows were replaced.
+
+        Raises
+        ------
+        InvalidVector
+            If a row is null, or holds NaN or infinity.
+        InvalidParameter
+            If an id is a number that was never given to a row, or the index is closed.
+        DimensionMismatch, InvalidVectorType, KeyboardInterrupt
+            As in `build`.
+
+        Examples
+        --------
+        >>> import ruvector as rv
+        >>> index = rv.build([[0.0, 0.0], [3.0, 4.0]], ids=["a", "b"])
+        >>> index.upsert([[1.0, 1.0], [2.0, 2.0]], ["b", "c"])
+        1
+        >>> index["b"].tolist(), len(index)
+        ([1.0, 1.0], 3)
+        """
+
+    def delete(self, ids: IdColumn) -> int:
+        """
+        Delete the rows with these ids. Ids that no row has are ignored.
+
+        Returns
+        -------
+        int
+            How many rows there were.
+
+        Raises
+        ------
+        InvalidVectorType, InvalidParameter
+            If the ids are of another type than the index's, or the index is closed.
+
+        Examples
+        --------
+        >>> import ruvector as rv
+        >>> index = rv.build([[0.0], [1.0], [2.0]])
+        >>> index.delete([0, 7])
+        1
+        >>> index.search([0.1], k=1).to_numpy()[0].tolist()
+        [[1]]
+        """
+
+    def merge(self, other: Index, *, threads: SupportsIndex | None = None) -> range | None:
+        """
+        Add all rows of another index, with their ids or, where rows are numbered, under new numbers.
+
+        Raises
+        ------
+        InvalidParameter
+            If the other index keeps codes only, or one of the two is closed.
+        DuplicateId, DimensionMismatch, InvalidVectorType, KeyboardInterrupt
+            As in `add`.
+
+        Examples
+        --------
+        >>> import ruvector as rv
+        >>> index = rv.build([[0.0], [1.0]])
+        >>> index.merge(rv.build([[2.0], [3.0]]))
+        range(2, 4)
+        """
+
+    def compact(
+        self,
+        *,
+        retrain: bool | None = None,
+        threads: SupportsIndex | None = None,
+        progress: bool | ProgressCallback = False,
+    ) -> Compacted:
+        """
+        Make one segment of all rows, without those that were deleted. Searches go on meanwhile.
+
+        Until then, the codes and vectors of rows that were replaced or deleted take up memory. Added rows
+        move up to where others were deleted. An index with ids of its own forgets the order of its
+        rows then, and no longer takes booleans as a filter.
+
+        Parameters
+        ----------
+        retrain
+            Whether to train centroids and measure recall anew, which takes as long as a build. Default: if
+            rows are much further from their centroids than they were when the index was first changed, or the
+            number of rows has become another by a factor of 8.
+        threads, progress
+            As in `build`.
+
+        Returns
+        -------
+        dict
+            ``rows``: how many there are; ``dropped``: deleted rows that were still coded; ``segments``: how
+            many there were; ``drift``: the mean squared distance to the centroids, as a multiple of what it
+            was at first, or None; ``retrained``.
+
+        Raises
+        ------
+        InvalidParameter
+            If centroids are to be trained and the index keeps codes only, or it is closed.
+        KeyboardInterrupt
+            Within a second of Ctrl-C; the index stays as it was.
+
+        Examples
+        --------
+        >>> import ruvector as rv
+        >>> index = rv.build([[0.0], [1.0], [2.0]])
+        >>> index.delete([0])
+        1
+        >>> index.compact()["dropped"]
+        1
+        """
+
     def save(
         self, path: str | PathLike[str], *, vectors: Literal["keep", "f16", "f32", "none"] = "keep"
     ) -> None:
@@ -431,6 +641,22 @@ class Index:
         """
 
     def __len__(self) -> int: ...
+    def __contains__(self, id: object, /) -> bool: ...
+    def __getitem__(self, id: int | str, /) -> npt.NDArray[np.float32]:
+        """
+        Return the vector of the row with this id, of shape (dim,), as it was given.
+
+        Raises
+        ------
+        UnknownId
+            If no row has it.
+        InvalidParameter
+            If the index keeps codes only, or is closed.
+        """
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over the ids, in the order in which the rows came."""
+
     def __eq__(self, other: object, /) -> bool: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...

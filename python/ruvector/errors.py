@@ -26,6 +26,7 @@ __all__ = [
     "PersistError",
     "RuVectorError",
     "RuVectorWarning",
+    "UnknownId",
     "VectorIndexError",
 ]
 
@@ -163,6 +164,27 @@ class DuplicateId(VectorIndexError, ValueError):
         super().__init__(message)
         self.id = id
         self.rows = rows
+
+
+class UnknownId(VectorIndexError, KeyError):
+    """No row of the index carries this id.
+
+    Attributes
+    ----------
+    id
+        The id, as text.
+    """
+
+    code = "unknown_id"
+    _details = ("id",)
+
+    def __init__(self, message: str, *, id: str) -> None:
+        super().__init__(message)
+        self.id = id
+
+    def __str__(self) -> str:
+        """Return the message as it is: `KeyError` would quote it."""
+        return str(self.args[0])
 
 
 Reason = Literal["io", "not_arrow", "not_an_index", "unsupported_version", "digest_mismatch", "corrupt"]

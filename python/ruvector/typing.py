@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ArrowArrayExportable",
     "ArrowStreamExportable",
+    "Compacted",
+    "Filter",
     "Floats",
     "IdColumn",
     "IdType",
@@ -20,6 +22,7 @@ __all__ = [
     "Metric",
     "ProgressCallback",
     "Queries",
+    "Roaring",
     "Row",
     "VectorColumn",
     "VectorSource",
@@ -66,6 +69,32 @@ IdColumn: TypeAlias = (
     "ArrowStreamExportable | ArrowArrayExportable | Integers | Buffer | Sequence[int] | Sequence[str]"
 )
 """Integers of up to 64 bits, signed or not, or strings; one per row, no two alike."""
+
+
+class Roaring(Protocol):
+    """A Roaring bitmap, as `pyroaring` has it."""
+
+    def serialize(self) -> bytes:
+        """Return the bitmap in the portable format of 32 or 64 bits."""
+        ...
+
+
+Filter: TypeAlias = (
+    "IdColumn | npt.NDArray[np.bool_] | Sequence[bool | None] | set[int] | set[str] | frozenset[int]"
+    " | frozenset[str] | bytes | Roaring"
+)
+"""Which rows may be returned: ids, one boolean per row, or a Roaring bitmap of ids."""
+
+
+class Compacted(TypedDict):
+    """What `Index.compact` has done."""
+
+    rows: int
+    dropped: int
+    segments: int
+    drift: float | None
+    retrained: bool
+
 
 Metric: TypeAlias = Literal["l2sq", "l2", "cosine", "ip"]
 """The distances: squared Euclidean, Euclidean, ``1 - cos``, negative inner product. Smaller is nearer,

@@ -51,6 +51,12 @@ pub enum Error {
         /// The later row.
         second: usize,
     },
+    /// No row carries this id.
+    #[error("unknown id {id}")]
+    UnknownId {
+        /// The id, as text.
+        id: String,
+    },
     /// There is nothing to search.
     #[error("empty index: {0}")]
     EmptyIndex(String),

@@ -12,7 +12,7 @@ use crate::{
     error::Result,
     ids::{IdType, Ids},
     metric::Metric,
-    topk::Candidate,
+    topk::{Candidate, merge_topk},
 };
 
 /// The neighbours of a batch of queries.
@@ -42,6 +42,34 @@ impl Hits {
             all[span[0] as usize..span[1] as usize].sort_unstable();
         }
         let valid: Vec<bool> = rows.iter().map(Option::is_some).collect();
+        Self::from_parts(id_type, exact, offsets, &all, valid)
+    }
+
+    /// The `k` best of two answers to the same queries, over tables that share no row.
+    #[must_use]
+    pub fn merge(&self, other: &Self, k: usize) -> Self {
+        let (mut offsets, mut all) = (vec![0], Vec::new());
+        for query in 0..self.num_queries().min(other.num_queries()) {
+            let parts = [self, other].map(|hits| {
+                let candidate = |at| Candidate { value: hits.distances[at], id: hits.ids.get(at) };
+                hits.of_query(query).map(candidate).collect()
+            });
+            all.extend(merge_topk(k, parts));
+            offsets.push(all.len() as i64);
+        }
+        let valid = |query| self.nulls.as_ref().is_none_or(|nulls| nulls.is_valid(query));
+        let valid = (0..offsets.len() - 1).map(valid).collect();
+        Self::from_parts(self.ids.id_type(), self.exact && other.exact, offsets, &all, valid)
+    }
+
+    /// From final distances, sorted within each query.
+    fn from_parts(
+        id_type: IdType,
+        exact: bool,
+        offsets: Vec<i64>,
+        all: &[Candidate<'_>],
+        valid: Vec<bool>,
+    ) -> Self {
         let nulls = NullBuffer::from(valid);
         Self {
             ids: Ids::collect(id_type, all.iter().map(|hit| hit.id)),

@@ -58,6 +58,38 @@ pub enum Ids {
     Utf8(LargeStringArray),
 }
 
+/// An id that owns its text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum OwnedId {
+    /// A signed number.
+    Int64(i64),
+    /// An unsigned number.
+    UInt64(u64),
+    /// A string.
+    Utf8(Box<str>),
+}
+
+impl OwnedId {
+    /// The id, borrowed.
+    pub fn as_id(&self) -> Id<'_> {
+        match self {
+            Self::Int64(id) => Id::Int64(*id),
+            Self::UInt64(id) => Id::UInt64(*id),
+            Self::Utf8(id) => Id::Utf8(id),
+        }
+    }
+}
+
+impl From<Id<'_>> for OwnedId {
+    fn from(id: Id<'_>) -> Self {
+        match id {
+            Id::Int64(id) => Self::Int64(id),
+            Id::UInt64(id) => Self::UInt64(id),
+            Id::Utf8(id) => Self::Utf8(id.into()),
+        }
+    }
+}
+
 /// One id, comparable with every other id of the same index. Ties between distances are broken by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Id<'a> {
@@ -87,7 +119,22 @@ impl Ids {
     /// [`Error::InvalidType`] for any other type, [`Error::InvalidVector`] for a null id,
     /// [`Error::InvalidParameter`] when there is not one id per row, [`Error::DuplicateId`] when two rows share one.
     pub fn from_arrays(column: &str, arrays: &[ArrayRef], rows: usize) -> Result<Self> {
-        check_shape(column, arrays, rows)?;
+        check_shape(column, arrays, Some(rows))?;
+        let ids = Self::convert(column, arrays)?;
+        ids.check_unique()?;
+        Ok(ids)
+    }
+
+    /// The same for ids that are looked up: any number of them, also twice the same.
+    ///
+    /// # Errors
+    /// [`Error::InvalidType`] for any other type, [`Error::InvalidVector`] for a null id.
+    pub fn from_list(column: &str, arrays: &[ArrayRef]) -> Result<Self> {
+        check_shape(column, arrays, None)?;
+        Self::convert(column, arrays)
+    }
+
+    fn convert(column: &str, arrays: &[ArrayRef]) -> Result<Self> {
         let ids = match arrays.first().map_or(&DataType::Int64, |array| array.data_type()) {
             DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => {
                 Self::Int64(Int64Array::from(collect(arrays, signed)))
@@ -104,8 +151,40 @@ impl Ids {
                 });
             }
         };
-        ids.check_unique()?;
         Ok(ids)
+    }
+
+    /// The ids as those of another type: the one of an index that they are meant for. Integers of either sign fit the
+    /// other kind if their values do.
+    ///
+    /// # Errors
+    /// [`Error::InvalidType`] for strings in place of integers and the other way round, [`Error::InvalidParameter`] for
+    /// an integer that does not fit.
+    pub fn cast(self, column: &str, kind: IdType) -> Result<Self> {
+        let refuse = |id: &dyn std::fmt::Display| {
+            Error::invalid_parameter(column, format!("{} ids, as in the index", kind.name()), id.to_string())
+        };
+        match (self, kind) {
+            (Self::Int64(ids), IdType::UInt64) => {
+                let cast = |&id: &i64| u64::try_from(id).map_err(|_| refuse(&id));
+                Ok(Self::UInt64(ids.values().iter().map(cast).collect::<Result<Vec<_>>>()?.into()))
+            }
+            (Self::UInt64(ids), IdType::Int64) => {
+                let cast = |&id: &u64| i64::try_from(id).map_err(|_| refuse(&id));
+                Ok(Self::Int64(ids.values().iter().map(cast).collect::<Result<Vec<_>>>()?.into()))
+            }
+            (ids, kind) if ids.id_type() == kind => Ok(ids),
+            // An empty list of Python's tells no type.
+            (ids, kind) if ids.is_empty() => Ok(Self::collect(kind, std::iter::empty())),
+            (ids, kind) => {
+                let expected = format!("{} ids, as in the index", kind.name());
+                Err(Error::InvalidType {
+                    column: column.into(),
+                    expected,
+                    actual: ids.id_type().name().into(),
+                })
+            }
+        }
     }
 
     /// The type of these ids.
@@ -208,7 +287,7 @@ fn first_duplicate<K: std::hash::Hash + Eq>(
     None
 }
 
-fn check_shape(column: &str, arrays: &[ArrayRef], rows: usize) -> Result<()> {
+fn check_shape(column: &str, arrays: &[ArrayRef], rows: Option<usize>) -> Result<()> {
     let mut row = 0;
     for array in arrays {
         if let Some(at) =
@@ -219,9 +298,7 @@ fn check_shape(column: &str, arrays: &[ArrayRef], rows: usize) -> Result<()> {
         }
         row += array.len();
     }
-    if row == rows {
-        return Ok(());
-    }
+    let Some(rows) = rows.filter(|&rows| rows != row) else { return Ok(()) };
     Err(Error::invalid_parameter(column, format!("one id per vector ({rows})"), format!("{row} ids")))
 }
 

@@ -71,6 +71,10 @@ fn exception(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
             details.set_item("rows", (first, second))?;
             "DuplicateId"
         }
+        Error::UnknownId { id } => {
+            details.set_item("id", id)?;
+            "UnknownId"
+        }
         Error::InvalidParameter { name, expected, actual } => {
             details.set_item("name", name)?;
             details.set_item("expected", expected)?;

@@ -26,6 +26,12 @@ impl PyHits {
         Self { hits, width }
     }
 
+    /// Hits of which every query has its own number.
+    pub(crate) fn ragged(hits: Hits) -> Self {
+        let width = (0..hits.num_queries()).map(|query| hits.of_query(query).len()).max().unwrap_or(0);
+        Self { hits, width }
+    }
+
     pub(crate) fn inner(&self) -> &Hits {
         &self.hits
     }

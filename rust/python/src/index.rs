@@ -6,24 +6,27 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use pyo3::{prelude::*, types::PyCapsule};
+use numpy::{IntoPyArray, PyArray1};
+use pyo3::{
+    prelude::*,
+    types::{PyCapsule, PyDict, PyIterator, PyRange},
+};
 use ruvector_core::{
-    Error, Index,
+    Error, Index, Live, Pool, Unwatched,
     format::Keep,
-    index::{BITS, Effort, SearchParams, VectorsKept},
+    index::{BITS, VectorsKept},
 };
 
 use crate::{
-    args::{Whole, pool},
+    args::Whole,
+    ask::{self, Asked},
+    change,
     error::{Failure, Result},
     export,
     hits::PyHits,
-    input::{Given, Role, Width},
-    interrupt,
-    progress::Progress,
 };
 
-/// An index: immutable, safe to search from many threads at once.
+/// An index: safe to search and to change from many threads at once.
 #[pyclass(name = "Index", module = "ruvector", frozen)]
 pub(crate) struct PyIndex {
     state: Mutex<State>,
@@ -31,19 +34,19 @@ pub(crate) struct PyIndex {
 
 struct State {
     /// `None` once it is closed.
-    index: Option<Arc<Index>>,
-    /// Where it was saved to or opened from, absolute.
+    index: Option<Arc<Live>>,
+    /// Where it was saved to or opened from, absolute; `None` once it has changed since.
     path: Option<PathBuf>,
 }
 
 impl PyIndex {
     pub(crate) fn new(index: Index, path: Option<PathBuf>) -> Self {
         let path = path.map(full);
-        Self { state: Mutex::new(State { index: Some(Arc::new(index)), path }) }
+        Self { state: Mutex::new(State { index: Some(Arc::new(Live::new(index))), path }) }
     }
 
     /// The index, kept alive for as long as the caller needs it.
-    pub(crate) fn get(&self) -> PyResult<Arc<Index>> {
+    pub(crate) fn get(&self) -> PyResult<Arc<Live>> {
         let closed = || Error::invalid_parameter("index", "an open one", "one that is closed");
         self.lock().index.clone().ok_or_else(|| Failure::from(closed()).into())
     }
@@ -51,6 +54,25 @@ impl PyIndex {
     /// The file it was saved to or opened from, if any.
     pub(crate) fn path(&self) -> Option<PathBuf> {
         self.lock().path.clone()
+    }
+
+    /// Its coded rows, deleted ones included.
+    fn coded(&self) -> PyResult<Arc<Index>> {
+        Ok(Arc::clone(self.get()?.snapshot().index()))
+    }
+
+    /// All its rows coded, and no others: what is saved and compared.
+    fn sealed(&self, py: Python<'_>) -> Result<Arc<Index>> {
+        let index = self.get()?;
+        Ok(py.detach(|| index.sealed(&Pool::new(None)?, &Unwatched))?)
+    }
+
+    /// The file says something else once a change has been made.
+    fn changed<T>(&self, result: Result<T>) -> Result<T> {
+        if result.is_ok() {
+            self.lock().path = None;
+        }
+        result
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -66,8 +88,10 @@ fn full(path: PathBuf) -> PathBuf {
 impl PyIndex {
     /// The nearest rows of one query or of many.
     #[pyo3(
-        signature = (queries, k=Whole(10), *, recall=0.99, nprobe=None, epsilon=None, exact=false, threads=None),
-        text_signature = "($self, queries, k=10, *, recall=0.99, nprobe=None, epsilon=None, exact=False, threads=None)"
+        signature = (queries, k=Whole(10), *, filter=None, recall=0.99, nprobe=None, epsilon=None, exact=false,
+            threads=None),
+        text_signature = "($self, queries, k=10, *, filter=None, recall=0.99, nprobe=None, epsilon=None, \
+            exact=False, threads=None)"
     )]
     #[allow(clippy::too_many_arguments, reason = "keywords in Python")]
     fn search(
@@ -75,35 +99,84 @@ impl PyIndex {
         py: Python<'_>,
         queries: &Bound<'_, PyAny>,
         k: Whole,
+        filter: Option<&Bound<'_, PyAny>>,
         recall: f64,
         nprobe: Option<Whole>,
         epsilon: Option<f64>,
         exact: bool,
         threads: Option<Whole>,
     ) -> Result<PyHits> {
-        let index = self.get()?;
-        let k = k.count("k")?;
-        let effort = match nprobe {
-            Some(_) if exact => {
-                return Err(Error::invalid_parameter("nprobe", "None with exact=True", "both").into());
-            }
-            Some(nprobe) => Effort::Nprobe(nprobe.count("nprobe")?),
-            None if exact => Effort::Exact,
-            None => Effort::Recall(recall),
-        };
-        let params = SearchParams { k, effort, epsilon: epsilon.map(|epsilon| epsilon as f32), filter: None };
-        let pool = pool(threads)?;
-        let queries = Given::read(queries, Role::Queries)?.vectors(
-            py,
-            None,
-            Some(Width { dim: index.dim(), by: "the index" }),
-        )?;
-        let size = queries.len().saturating_mul(index.len()).saturating_mul(index.dim());
-        let width = k.min(index.len());
-        let hits = interrupt::run(py, size, &mut Progress::off(), |monitor| {
-            index.search(&queries, &params, &pool, monitor)
-        })?;
-        Ok(PyHits::new(hits, width))
+        ask::search(py, &*self.get()?, queries, k, &Asked { recall, nprobe, epsilon, exact, threads }, filter)
+    }
+
+    /// Add rows.
+    #[pyo3(signature = (data, ids=None, *, column=None, threads=None))]
+    fn add<'py>(
+        &self,
+        py: Python<'py>,
+        data: &Bound<'py, PyAny>,
+        ids: Option<&Bound<'py, PyAny>>,
+        column: Option<&str>,
+        threads: Option<Whole>,
+    ) -> Result<Option<Bound<'py, PyRange>>> {
+        self.changed(change::add(py, &*self.get()?, data, ids, column, threads))
+    }
+
+    /// Add rows, each in place of the one with its id.
+    #[pyo3(signature = (data, ids, *, column=None, threads=None))]
+    fn upsert(
+        &self,
+        py: Python<'_>,
+        data: &Bound<'_, PyAny>,
+        ids: &Bound<'_, PyAny>,
+        column: Option<&str>,
+        threads: Option<Whole>,
+    ) -> Result<usize> {
+        self.changed(change::upsert(py, &*self.get()?, data, ids, column, threads))
+    }
+
+    /// Delete the rows with these ids.
+    fn delete(&self, py: Python<'_>, ids: &Bound<'_, PyAny>) -> Result<usize> {
+        self.changed(change::delete(py, &*self.get()?, ids))
+    }
+
+    /// Add all rows of another index.
+    #[pyo3(signature = (other, *, threads=None))]
+    fn merge<'py>(
+        &self,
+        py: Python<'py>,
+        other: &Bound<'py, Self>,
+        threads: Option<Whole>,
+    ) -> Result<Option<Bound<'py, PyRange>>> {
+        let other = other.get().get()?;
+        self.changed(change::merge(py, &*self.get()?, &other, threads))
+    }
+
+    /// Make one segment of all rows, without those that were deleted.
+    #[pyo3(signature = (*, retrain=None, threads=None, progress=None),
+        text_signature = "($self, *, retrain=None, threads=None, progress=False)")]
+    fn compact<'py>(
+        &self,
+        py: Python<'py>,
+        retrain: Option<bool>,
+        threads: Option<Whole>,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> Result<Bound<'py, PyDict>> {
+        self.changed(change::compact(py, &*self.get()?, retrain, threads, progress))
+    }
+
+    fn __contains__(&self, id: &Bound<'_, PyAny>) -> PyResult<bool> {
+        Ok(ask::contains(&*self.get()?, id))
+    }
+
+    fn __getitem__<'py>(&self, id: &Bound<'py, PyAny>) -> Result<Bound<'py, PyArray1<f32>>> {
+        Ok(ask::get(&*self.get()?, id)?.into_pyarray(id.py()))
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        let snapshot = self.get()?.snapshot();
+        let ids = py.detach(|| snapshot.ids());
+        ask::ids_as_list(py, &ids)?.try_iter()
     }
 
     /// Write the index to a file.
@@ -119,7 +192,7 @@ impl PyIndex {
                 return Err(Error::invalid_parameter("vectors", expected, format!("{other:?}")).into());
             }
         };
-        let index = self.get()?;
+        let index = self.sealed(py)?;
         py.detach(|| index.save(&path, keep))?;
         self.lock().path = Some(full(path));
         Ok(())
@@ -127,7 +200,7 @@ impl PyIndex {
 
     /// Compare every byte of an opened file with its digest.
     fn verify(&self, py: Python<'_>) -> Result<()> {
-        let index = self.get()?;
+        let index = self.coded()?;
         Ok(py.detach(|| index.verify())?)
     }
 
@@ -154,19 +227,19 @@ impl PyIndex {
     /// Elements per vector.
     #[getter]
     fn dim(&self) -> PyResult<usize> {
-        Ok(self.get()?.dim())
+        Ok(self.coded()?.dim())
     }
 
     /// The distance it searches by: "l2sq", "l2", "cosine" or "ip".
     #[getter]
     fn metric(&self) -> PyResult<&'static str> {
-        Ok(self.get()?.metric().name())
+        Ok(self.coded()?.metric().name())
     }
 
     /// The number of lists.
     #[getter]
     fn nlist(&self) -> PyResult<usize> {
-        Ok(self.get()?.router().nlist())
+        Ok(self.coded()?.router().nlist())
     }
 
     /// Bits per dimension of the codes.
@@ -178,25 +251,25 @@ impl PyIndex {
     /// The seed it was built with.
     #[getter]
     fn seed(&self) -> PyResult<u64> {
-        Ok(self.get()?.router().rotation().seed())
+        Ok(self.coded()?.router().rotation().seed())
     }
 
     /// The type of the ids: "int64", "uint64" or "str".
     #[getter]
     fn id_type(&self) -> PyResult<&'static str> {
-        Ok(self.get()?.id_type().name())
+        Ok(self.coded()?.id_type().name())
     }
 
     /// Where exact distances come from: "borrowed", "stored" or "none".
     #[getter]
     fn vectors(&self) -> PyResult<&'static str> {
-        Ok(name_of(self.get()?.vectors_kept()))
+        Ok(name_of(self.coded()?.vectors_kept()))
     }
 
     /// Rows that were left out because they held no vector.
     #[getter]
     fn null_count(&self) -> PyResult<usize> {
-        Ok(self.get()?.null_count())
+        Ok(self.coded()?.null_count())
     }
 
     /// The file it was saved to or opened from.
@@ -208,39 +281,44 @@ impl PyIndex {
     /// The BLAKE3 digest of everything a search depends on, in hex.
     #[getter]
     fn digest(&self, py: Python<'_>) -> PyResult<String> {
-        let index = self.get()?;
+        let index = self.sealed(py)?;
         Ok(py.detach(|| index.digest().to_owned()))
     }
 
     /// Bytes of private memory that it holds.
     #[getter]
     fn memory_bytes(&self) -> PyResult<usize> {
-        Ok(self.get()?.memory_bytes())
+        Ok(self.get()?.snapshot().memory_bytes())
     }
 
     /// Bytes of the file that it maps.
     #[getter]
     fn mapped_bytes(&self) -> PyResult<usize> {
-        Ok(self.get()?.mapped_bytes())
+        Ok(self.coded()?.mapped_bytes())
     }
 
     fn __repr__(&self) -> String {
-        let Ok(index) = self.get() else { return "Index(closed)".into() };
+        let Ok(live) = self.get() else { return "Index(closed)".into() };
+        let snapshot = live.snapshot();
+        let index = snapshot.index();
         format!(
             "Index({} x {}, {}, {} lists, {BITS} bit, {} vectors, {})",
-            index.len(),
+            snapshot.len(),
             index.dim(),
             index.metric(),
             index.router().nlist(),
             name_of(index.vectors_kept()),
-            bytes(index.memory_bytes() + index.mapped_bytes()),
+            bytes(snapshot.memory_bytes() + index.mapped_bytes()),
         )
     }
 
     fn __eq__(&self, py: Python<'_>, other: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let Ok(other) = other.cast::<Self>() else { return Ok(py.NotImplemented()) };
-        let (one, two) = (self.get()?, other.get().get()?);
-        let equal = Arc::ptr_eq(&one, &two) || py.detach(|| one.digest() == two.digest());
+        if Arc::ptr_eq(&self.get()?, &other.get().get()?) {
+            return Ok(true.into_pyobject(py)?.to_owned().into_any().unbind());
+        }
+        let (one, two) = (self.sealed(py)?, other.get().sealed(py)?);
+        let equal = py.detach(|| one.digest() == two.digest());
         Ok(equal.into_pyobject(py)?.to_owned().into_any().unbind())
     }
 
@@ -252,7 +330,7 @@ impl PyIndex {
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> Result<Bound<'py, PyCapsule>> {
         drop(requested_schema);
-        let batches = self.get()?.to_batches()?;
+        let batches = self.sealed(py)?.to_batches()?;
         let Some(first) = batches.first() else {
             return Err(Error::EmptyIndex("no row holds a vector".into()).into());
         };
@@ -260,7 +338,7 @@ impl PyIndex {
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> Result<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
-        crate::pickle::reduce(py, &*self.get()?, self.path().as_deref())
+        crate::pickle::reduce(py, &*self.sealed(py)?, self.path().as_deref())
     }
 }
 

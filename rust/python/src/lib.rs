@@ -10,7 +10,9 @@
 
 mod args;
 mod arrays;
+mod ask;
 mod build;
+mod change;
 mod cpu;
 mod error;
 mod export;

@@ -14,7 +14,7 @@ use std::{
 };
 
 use pyo3::{IntoPyObject, prelude::*};
-use ruvector_core::Index;
+use ruvector_core::{Index, Live};
 use serde::Deserialize;
 
 use crate::index::PyIndex;
@@ -70,9 +70,9 @@ impl std::error::Error for Lost {}
 
 #[derive(Default)]
 struct Registry {
-    known: HashMap<String, Weak<Index>>,
+    known: HashMap<String, Weak<Live>>,
     /// The ones used last, latest first.
-    kept: VecDeque<Arc<Index>>,
+    kept: VecDeque<Arc<Live>>,
 }
 
 impl Registry {
@@ -81,16 +81,16 @@ impl Registry {
         REGISTRY.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn find(&self, key: &str) -> Option<Arc<Index>> {
+    fn find(&self, key: &str) -> Option<Arc<Live>> {
         self.known.get(key)?.upgrade()
     }
 
-    fn key_of(&self, index: &Arc<Index>) -> Option<String> {
+    fn key_of(&self, index: &Arc<Live>) -> Option<String> {
         // A weak pointer keeps the address taken: equal addresses are the same index.
         self.known.iter().find(|(_, known)| known.as_ptr() == Arc::as_ptr(index)).map(|(key, _)| key.clone())
     }
 
-    fn enter(&mut self, key: String, index: &Arc<Index>) {
+    fn enter(&mut self, key: String, index: &Arc<Live>) {
         self.known.retain(|_, known| known.strong_count() > 0);
         self.known.insert(key, Arc::downgrade(index));
     }
@@ -98,7 +98,7 @@ impl Registry {
     /// Returns the one that is no longer kept. Drop it when the registry is unlocked: a borrowed column's release may
     /// wait for the GIL, whose holder may wait for the registry.
     #[must_use]
-    fn keep(&mut self, index: &Arc<Index>) -> Option<Arc<Index>> {
+    fn keep(&mut self, index: &Arc<Live>) -> Option<Arc<Live>> {
         self.kept.retain(|kept| !Arc::ptr_eq(kept, index));
         self.kept.push_front(Arc::clone(index));
         if self.kept.len() > KEPT { self.kept.pop_back() } else { None }
@@ -106,14 +106,14 @@ impl Registry {
 }
 
 /// The index of a plan, opened from its file where the key says nothing.
-pub(crate) fn resolve(reference: &Reference) -> Result<Arc<Index>, Lost> {
+pub(crate) fn resolve(reference: &Reference) -> Result<Arc<Live>, Lost> {
     let mut registry = Registry::open();
     let index = match (registry.find(&reference.key), &reference.path) {
         (Some(index), _) => index,
         (None, None) => return Err(Lost::Unsaved),
         (None, Some(path)) => {
             // The lock is held meanwhile: mapping a file is quick, and two threads would map it twice.
-            let index = Arc::new(reopen(Path::new(path), reference.digest.as_deref())?);
+            let index = Arc::new(Live::new(reopen(Path::new(path), reference.digest.as_deref())?));
             registry.enter(reference.key.clone(), &index);
             index
         }
@@ -125,13 +125,13 @@ pub(crate) fn resolve(reference: &Reference) -> Result<Arc<Index>, Lost> {
 }
 
 /// The index under a key that [`enter`] gave.
-pub(crate) fn resolve_entered(key: &str) -> Result<Arc<Index>, Lost> {
+pub(crate) fn resolve_entered(key: &str) -> Result<Arc<Live>, Lost> {
     Registry::open().find(key).ok_or(Lost::Dropped)
 }
 
 /// Enters an index under a new key, for a running plan to pass on. Whoever does keeps the index alive, but for `keep`,
 /// which puts it among those used last.
-pub(crate) fn enter(index: &Arc<Index>, keep: bool) -> String {
+pub(crate) fn enter(index: &Arc<Live>, keep: bool) -> String {
     let key = new_key();
     let mut registry = Registry::open();
     registry.enter(key.clone(), index);
@@ -167,7 +167,7 @@ pub(crate) fn plan_reference(py: Python<'_>, index: &Bound<'_, PyIndex>, keep: b
     let path = index.get().path().and_then(|path| path.into_os_string().into_string().ok());
     let index = index.get().get()?;
     // A digest costs a pass over the codes, once; only a file can be mistaken for another.
-    let digest = path.as_ref().map(|_| py.detach(|| index.digest().to_owned()));
+    let digest = path.as_ref().map(|_| py.detach(|| index.snapshot().index().digest().to_owned()));
     let mut registry = Registry::open();
     let key = registry.key_of(&index).unwrap_or_else(new_key);
     registry.enter(key.clone(), &index);

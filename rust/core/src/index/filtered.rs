@@ -30,7 +30,7 @@ impl Index {
     }
 
     /// An answer without hits.
-    pub(super) fn no_hits(&self, queries: &Vectors) -> Hits {
+    pub(crate) fn no_hits(&self, queries: &Vectors) -> Hits {
         let rows: Vec<_> = (0..queries.len()).map(|row| (!queries.is_null(row)).then(Vec::new)).collect();
         Hits::new(self.id_type(), self.metric(), true, &rows)
     }

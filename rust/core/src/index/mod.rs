@@ -122,6 +122,12 @@ impl Index {
         Ok(self)
     }
 
+    /// The same index with vectors that are known to hold every coded row.
+    pub(crate) fn with_vectors(mut self, vectors: Option<Vectors>) -> Self {
+        self.borrowed = vectors;
+        self
+    }
+
     /// The same index with what a file knows about it besides its segments.
     pub(crate) fn with_facts(
         mut self,
@@ -312,7 +318,8 @@ impl Index {
         }
     }
 
-    fn vector_of<'a>(
+    /// The vector of a slot, if it is kept anywhere.
+    pub(crate) fn vector_of<'a>(
         &'a self,
         segment: &'a Segment,
         slot: usize,

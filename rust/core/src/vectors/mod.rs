@@ -4,6 +4,7 @@
 //! are lent as they lie; `f16` rows and rows at odd addresses are widened one at a time into the caller's scratch.
 
 mod arrow;
+mod edit;
 #[cfg(test)]
 mod tests;
 

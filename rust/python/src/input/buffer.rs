@@ -4,7 +4,7 @@
 
 use std::{ptr::NonNull, sync::Arc};
 
-use arrow_array::{ArrayRef, ArrowPrimitiveType, FixedSizeListArray, PrimitiveArray, types};
+use arrow_array::{ArrayRef, ArrowPrimitiveType, BooleanArray, FixedSizeListArray, PrimitiveArray, types};
 use arrow_buffer::{Buffer, ScalarBuffer};
 use arrow_schema::Field;
 use pyo3::{
@@ -28,13 +28,13 @@ pub(super) fn array(object: &Bound<'_, PyAny>, role: Role) -> Result<ArrayRef> {
         return Err(invalid(role, role.numbers(), dtype(object)?).into());
     };
     match (role, &shape[..]) {
-        (Role::Ids | Role::Queries, [_]) => Ok(number.column(borrow(view, role)?)),
+        (Role::Ids | Role::Queries | Role::Filter, [_]) => Ok(number.column(borrow(view, role)?)),
         (Role::Vectors | Role::Queries, &[rows, dim]) => {
             vectors(number.column(borrow(view, role)?), rows, dim, role)
         }
         _ => {
             let expected = match role {
-                Role::Ids => "one dimension",
+                Role::Ids | Role::Filter => "one dimension",
                 Role::Queries => "one dimension (a query) or two (query, dim)",
                 Role::Vectors => "two dimensions (row, dim)",
             };
@@ -52,6 +52,7 @@ impl Role {
     fn numbers(self) -> &'static str {
         match self {
             Self::Ids => "integers (or strings: call .tolist())",
+            Self::Filter => "booleans or integers (or strings: call .tolist())",
             Self::Vectors | Self::Queries => "float32 or float16 (call .astype(numpy.float32))",
         }
     }
@@ -67,6 +68,7 @@ enum Number {
     Signed(usize),
     Unsigned(usize),
     Float(usize),
+    Bool,
 }
 
 impl Number {
@@ -78,14 +80,16 @@ impl Number {
             ElementType::SignedInteger { bytes } => Some(Self::Signed(bytes)),
             ElementType::UnsignedInteger { bytes } => Some(Self::Unsigned(bytes)),
             ElementType::Float { bytes } => Some(Self::Float(bytes)),
-            _ => None,
+            ElementType::Bool => Some(Self::Bool),
+            ElementType::Unknown => None,
         }
     }
 
     fn suits(self, role: Role) -> bool {
         match self {
-            Self::Float(bytes) => role != Role::Ids && bytes <= 4,
-            Self::Signed(_) | Self::Unsigned(_) => role == Role::Ids,
+            Self::Float(bytes) => matches!(role, Role::Vectors | Role::Queries) && bytes <= 4,
+            Self::Signed(_) | Self::Unsigned(_) => matches!(role, Role::Ids | Role::Filter),
+            Self::Bool => role == Role::Filter,
         }
     }
 
@@ -101,6 +105,7 @@ impl Number {
             Self::Unsigned(_) => numbers::<types::UInt64Type>(buffer),
             Self::Float(2) => numbers::<types::Float16Type>(buffer),
             Self::Float(_) => numbers::<types::Float32Type>(buffer),
+            Self::Bool => Arc::new(buffer.iter().map(|&flag| Some(flag != 0)).collect::<BooleanArray>()),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod buffer;
 mod capsule;
+mod filter;
 mod sequence;
 
 use std::ffi::CString;
@@ -14,11 +15,11 @@ use arrow_data::{ArrayData, transform::MutableArrayData};
 use arrow_schema::DataType;
 use pyo3::{
     prelude::*,
-    types::{PyList, PyRange, PyString, PyTuple},
+    types::{PyFrozenSet, PyList, PyRange, PySet, PyString, PyTuple},
 };
 use ruvector_core::{Error, Vectors, ids::Ids};
 
-pub(crate) use self::buffer::bytes;
+pub(crate) use self::{buffer::bytes, filter::filter};
 use crate::error::{Result, warn};
 
 /// What an argument is for, and what it is called where it has no name of its own.
@@ -27,6 +28,7 @@ pub(crate) enum Role {
     Vectors,
     Queries,
     Ids,
+    Filter,
 }
 
 impl Role {
@@ -35,6 +37,7 @@ impl Role {
             Self::Vectors => "vectors",
             Self::Queries => "queries",
             Self::Ids => "ids",
+            Self::Filter => "filter",
         }
     }
 }
@@ -73,7 +76,13 @@ impl Given {
         }
         let is_sequence = object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>();
         let array = match role {
-            Role::Ids if is_sequence || object.is_instance_of::<PyRange>() => sequence::ids(object)?,
+            Role::Ids if is_sequence || object.is_instance_of::<PyRange>() => {
+                sequence::ids(object, role.name())?
+            }
+            Role::Filter if is_sequence || object.is_instance_of::<PyRange>() => sequence::filter(object)?,
+            Role::Filter if object.is_instance_of::<PySet>() || object.is_instance_of::<PyFrozenSet>() => {
+                sequence::filter(object)?
+            }
             Role::Vectors | Role::Queries if is_sequence => sequence::vectors(object, role.name())?,
             _ => buffer::array(object, role)?,
         };
@@ -121,11 +130,31 @@ impl Given {
             return Ok(Some(Ids::from_arrays(&column.name, &column.chunks(), rows)?));
         }
         let given = Self::read(ids, Role::Ids)?;
-        match &given.columns[..] {
-            [column] => Ok(Some(Ids::from_arrays(given.name_of(column), &column.chunks(), rows)?)),
+        let column = given.only_column()?;
+        Ok(Some(Ids::from_arrays(given.name_of(column), &column.chunks(), rows)?))
+    }
+
+    /// The ids for as many vectors, of which several may share one.
+    pub(crate) fn repeated_ids(&self, ids: &Bound<'_, PyAny>) -> Result<Ids> {
+        if let Ok(name) = ids.cast::<PyString>() {
+            let column = self.named("ids", &name.to_cow()?)?;
+            return Ok(Ids::from_list(&column.name, &column.chunks())?);
+        }
+        Self::read(ids, Role::Ids)?.list()
+    }
+
+    /// Ids to be looked up.
+    pub(crate) fn list(&self) -> Result<Ids> {
+        let column = self.only_column()?;
+        Ok(Ids::from_list(self.name_of(column), &column.chunks())?)
+    }
+
+    fn only_column(&self) -> Result<&Column> {
+        match &self.columns[..] {
+            [column] => Ok(column),
             columns => {
                 let actual = format!("a table of {} columns", columns.len());
-                Err(Error::invalid_parameter("ids", "one column", actual).into())
+                Err(Error::invalid_parameter(self.role.name(), "one column", actual).into())
             }
         }
     }
@@ -211,6 +240,9 @@ fn one_query(column: &Column) -> Result<Vec<ArrayRef>> {
 fn refuse(object: &Bound<'_, PyAny>, role: Role) -> Result<Error> {
     let expected = match role {
         Role::Ids => "an arrow column, a numpy array or a list of integers or strings",
+        Role::Filter => {
+            "booleans or ids (an arrow column, a numpy array, a list, a set), or a roaring bitmap"
+        }
         _ => "an arrow column or table, a numpy array or nested lists",
     };
     let actual = object.get_type().fully_qualified_name()?.to_string();

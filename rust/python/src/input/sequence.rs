@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    Array, ArrayRef, FixedSizeListArray, Float32Array, Int64Array, LargeListArray, LargeStringArray,
-    UInt64Array,
+    Array, ArrayRef, BooleanArray, FixedSizeListArray, Float32Array, Int64Array, LargeListArray,
+    LargeStringArray, UInt64Array,
 };
 use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_schema::{DataType, Field};
-use pyo3::{prelude::*, types::PyString};
+use pyo3::{
+    prelude::*,
+    types::{PyBool, PyString},
+};
 use ruvector_core::Error;
 
 use crate::error::Result;
@@ -59,12 +62,14 @@ fn extend(values: &mut Vec<f32>, row: &Bound<'_, PyAny>, place: impl Fn() -> Str
 }
 
 /// A sequence of integers or strings as a column of ids. `None` is a null, which the core refuses with its row.
-pub(super) fn ids(rows: &Bound<'_, PyAny>) -> Result<ArrayRef> {
+pub(super) fn ids(rows: &Bound<'_, PyAny>, name: &str) -> Result<ArrayRef> {
     let rows: Vec<Bound<'_, PyAny>> = rows.try_iter()?.collect::<PyResult<_>>()?;
     if rows.iter().any(PyAnyMethods::is_instance_of::<PyString>) {
-        return Ok(Arc::new(LargeStringArray::from(each(&rows, "strings", |id| id.extract::<String>())?)));
+        return Ok(Arc::new(LargeStringArray::from(each(&rows, name, "strings", |id| {
+            id.extract::<String>()
+        })?)));
     }
-    let numbers = each(&rows, "integers of 64 bits, or strings", |id| id.extract::<i128>())?;
+    let numbers = each(&rows, name, "integers of 64 bits, or strings", |id| id.extract::<i128>())?;
     let limits = numbers.iter().flatten().fold((0, 0), |(low, high), &id| (id.min(low), id.max(high)));
     match limits {
         (low, high) if low >= i128::from(i64::MIN) && high <= i128::from(i64::MAX) => {
@@ -75,13 +80,26 @@ pub(super) fn ids(rows: &Bound<'_, PyAny>) -> Result<ArrayRef> {
         }
         (low, high) => {
             let expected = "integers that all fit int64 or all fit uint64";
-            Err(Error::invalid_parameter("ids", expected, format!("{low} to {high}")).into())
+            Err(Error::invalid_parameter(name, expected, format!("{low} to {high}")).into())
         }
     }
 }
 
+/// A sequence of booleans as a column of them, anything else as ids.
+pub(super) fn filter(rows: &Bound<'_, PyAny>) -> Result<ArrayRef> {
+    let flags: PyResult<Vec<Bound<'_, PyAny>>> = rows.try_iter()?.collect();
+    let flags = flags?;
+    let is_flag = |flag: &Bound<'_, PyAny>| flag.is_none() || flag.is_instance_of::<PyBool>();
+    if flags.is_empty() || !flags.iter().all(is_flag) {
+        return ids(rows, "filter");
+    }
+    let flags: PyResult<Vec<Option<bool>>> = flags.iter().map(PyAnyMethods::extract).collect();
+    Ok(Arc::new(BooleanArray::from(flags?)))
+}
+
 fn each<'py, T>(
     rows: &[Bound<'py, PyAny>],
+    name: &str,
     expected: &str,
     convert: impl Fn(&Bound<'py, PyAny>) -> PyResult<T>,
 ) -> Result<Vec<Option<T>>> {
@@ -90,7 +108,7 @@ fn each<'py, T>(
             return Ok(None);
         }
         let Ok(id) = convert(row) else {
-            return Err(wrong(format!("ids, row {at}"), expected, row)?.into());
+            return Err(wrong(format!("{name}, row {at}"), expected, row)?.into());
         };
         Ok(Some(id))
     };

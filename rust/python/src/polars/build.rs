@@ -16,7 +16,7 @@ use arrow_array::{ArrayRef, LargeListArray, StringViewArray, new_null_array};
 use arrow_buffer::OffsetBuffer;
 use arrow_data::ByteView;
 use arrow_schema::{DataType, Field};
-use ruvector_core::{Error, Index, Unwatched, ids::Ids};
+use ruvector_core::{Error, Index, Live, Unwatched, ids::Ids};
 
 use super::{Column, Refusal, Result, abi, kwargs, kwargs::BuildArgs, pool_for, vectors};
 use crate::registry;
@@ -62,7 +62,7 @@ fn name_type() -> DataType {
 
 /// The index's name, as a column of one row whose text owns the index.
 fn name(index: Index, keep: bool) -> Result<ArrayRef> {
-    let index = Arc::new(index);
+    let index = Arc::new(Live::new(index));
     let key = registry::enter(&index, keep);
     let prefix: [u8; 4] = key.as_bytes().first_chunk().copied().unwrap_or_default();
     let view = ByteView::new(u32::try_from(key.len())?, &prefix);

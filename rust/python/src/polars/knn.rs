@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, Int32Array, LargeListArray, StructArray, cast::AsArray, new_null_array};
 use arrow_schema::{DataType, Field};
-use ruvector_core::{Error, Hits, Index, Unwatched, ids::IdType};
+use ruvector_core::{Error, Hits, Live, Unwatched, ids::IdType};
 
 use super::{Column, Refusal, Result, kwargs, kwargs::KnnArgs, pool_for, vectors};
 use crate::registry;
@@ -51,8 +51,9 @@ pub(super) fn call(inputs: &[Column], pickled: &[u8]) -> Result<Column> {
     Ok(Column { name: queries.name.clone(), data_type, chunks: vec![chunk] })
 }
 
-fn search(index: &Index, queries: &Column, args: &KnnArgs) -> Result<ArrayRef> {
-    let Some(vectors) = vectors::vectors(queries, Some(index.dim()))? else {
+fn search(index: &Live, queries: &Column, args: &KnnArgs) -> Result<ArrayRef> {
+    let index = index.snapshot();
+    let Some(vectors) = vectors::vectors(queries, Some(index.index().dim()))? else {
         return Err(Refusal(format!("{}: no row tells its dimension", queries.name)));
     };
     let pool = pool_for(vectors.len().saturating_mul(index.len()))?;
@@ -63,7 +64,7 @@ fn search(index: &Index, queries: &Column, args: &KnnArgs) -> Result<ArrayRef> {
 
 /// The index that a join's right side has built while the plan ran. Every row names the same one; null says that there
 /// was nothing to build it from.
-fn named_by(keys: &Column) -> Result<Option<Arc<Index>>> {
+fn named_by(keys: &Column) -> Result<Option<Arc<Live>>> {
     let lists = keys.chunks.iter().filter_map(|chunk| chunk.as_list_opt::<i64>());
     let mut names = lists.flat_map(|lists| (0..lists.len()).map(|row| name_in(lists, row)));
     let Some(name) = names.next() else { return Ok(None) };

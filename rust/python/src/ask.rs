@@ -1,0 +1,105 @@
+//! What asks an index: how hard to look, and the bodies of `Index.search` and its kin.
+
+use pyo3::prelude::*;
+use ruvector_core::{
+    Error, Live, Vectors,
+    ids::{Id, Ids},
+    index::{Effort, SearchParams},
+};
+
+use crate::{
+    args::{Whole, pool},
+    error::Result,
+    hits::PyHits,
+    input::{self, Given, Role, Width},
+    interrupt,
+    progress::Progress,
+};
+
+/// How hard to look, as the keywords of a search say it.
+pub(crate) struct Asked {
+    pub(crate) recall: f64,
+    pub(crate) nprobe: Option<Whole>,
+    pub(crate) epsilon: Option<f64>,
+    pub(crate) exact: bool,
+    pub(crate) threads: Option<Whole>,
+}
+
+impl Asked {
+    pub(crate) fn params(&self, k: usize) -> Result<SearchParams> {
+        let effort = match self.nprobe {
+            Some(_) if self.exact => {
+                return Err(Error::invalid_parameter("nprobe", "None with exact=True", "both").into());
+            }
+            Some(nprobe) => Effort::Nprobe(nprobe.count("nprobe")?),
+            None if self.exact => Effort::Exact,
+            None => Effort::Recall(self.recall),
+        };
+        let epsilon = self.epsilon.map(|epsilon| epsilon as f32);
+        Ok(SearchParams { k, effort, epsilon, filter: None })
+    }
+}
+
+/// Queries as wide as the index.
+pub(crate) fn queries(py: Python<'_>, index: &Live, queries: &Bound<'_, PyAny>) -> Result<Vectors> {
+    let width = Width { dim: index.snapshot().index().dim(), by: "the index" };
+    Given::read(queries, Role::Queries)?.vectors(py, None, Some(width))
+}
+
+pub(crate) fn search(
+    py: Python<'_>,
+    index: &Live,
+    asked: &Bound<'_, PyAny>,
+    k: Whole,
+    how: &Asked,
+    filter: Option<&Bound<'_, PyAny>>,
+) -> Result<PyHits> {
+    let k = k.count("k")?;
+    let mut params = how.params(k)?;
+    let pool = pool(how.threads)?;
+    let queries = queries(py, index, asked)?;
+    let allowed = filter.map(input::filter).transpose()?;
+    let snapshot = index.snapshot();
+    if let Some(allowed) = &allowed {
+        params.filter = Some(py.detach(|| allowed.of(&snapshot))?);
+    }
+    let size = queries.len().saturating_mul(snapshot.len()).saturating_mul(queries.dim());
+    let hits = interrupt::run(py, size, &mut Progress::off(), |monitor| {
+        snapshot.search(&queries, &params, &pool, monitor)
+    })?;
+    if allowed.is_some() {
+        return Ok(PyHits::ragged(hits));
+    }
+    Ok(PyHits::new(hits, k.min(snapshot.len())))
+}
+
+/// One id as Python has it, of the type that the index has; `None` for anything that is no such id.
+pub(crate) fn one_id(index: &Live, id: &Bound<'_, PyAny>) -> Option<Ids> {
+    let list = pyo3::types::PyList::new(id.py(), [id]).ok()?;
+    let ids = Given::read(list.as_any(), Role::Ids).ok()?.list().ok()?;
+    ids.cast("id", index.snapshot().id_type()).ok()
+}
+
+pub(crate) fn contains(index: &Live, id: &Bound<'_, PyAny>) -> bool {
+    let ids = one_id(index, id);
+    id.py().detach(|| ids.is_some_and(|ids| index.snapshot().contains(ids.get(0))))
+}
+
+pub(crate) fn get(index: &Live, id: &Bound<'_, PyAny>) -> Result<Vec<f32>> {
+    let ids = one_id(index, id);
+    let found = id.py().detach(|| {
+        let Some(ids) = &ids else { return Ok(None) };
+        index.snapshot().get(ids.get(0))
+    })?;
+    Ok(found.ok_or(Error::UnknownId { id: id.repr()?.to_string() })?)
+}
+
+/// The ids as Python objects.
+pub(crate) fn ids_as_list<'py>(py: Python<'py>, ids: &Ids) -> PyResult<Bound<'py, PyAny>> {
+    let each = (0..ids.len()).map(|at| match ids.get(at) {
+        Id::Int64(id) => id.into_pyobject(py).map(Bound::into_any).map_err(PyErr::from),
+        Id::UInt64(id) => id.into_pyobject(py).map(Bound::into_any).map_err(PyErr::from),
+        Id::Utf8(id) => id.into_pyobject(py).map(Bound::into_any).map_err(PyErr::from),
+    });
+    Ok(pyo3::types::PyList::new(py, each.collect::<PyResult<Vec<_>>>()?)?.into_any())
+}
