@@ -123,6 +123,10 @@ impl Header {
     }
 
     fn check_calibration(&self) -> Result<(), PersistError> {
+        let usual = self.calibration.usual();
+        if !usual.is_finite() || usual < 0.0 {
+            return Err(corrupt("calibration", "a usual distance of at least 0", &usual.to_string()));
+        }
         for curve in self.calibration.curves() {
             let fits = |value: f64, share: f64| value.is_finite() && (0.0..=1.0).contains(&share);
             let spread = curve.spread.iter().all(|point| fits(point.0, point.1) && fits(point.2, point.1));

@@ -8,6 +8,7 @@ use crate::{
     error::Result,
     exact::{self, Corpus},
     ids::{Id, IdType},
+    metric::Family,
     monitor::{Monitor, Phase},
     pool::Pool,
     rabitq::{BLOCK, list_terms},
@@ -28,6 +29,8 @@ const DEPTHS: [usize; 2] = [10, 100];
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     curves: Vec<Curve>,
+    /// How far all but one in a hundred of the rows were from their nearest list, see [`Calibration::usual`].
+    usual: f64,
 }
 
 /// The share of the `k` nearest rows that are found, against each of the two things that lose them. Every share is less
@@ -46,6 +49,12 @@ impl Calibration {
     /// The measured curves.
     pub fn curves(&self) -> &[Curve] {
         &self.curves
+    }
+
+    /// How far a query like the rows is from its nearest list at most ([`farness`]); 0 when nothing was measured, and for
+    /// inner products, where how far says nothing about how unusual.
+    pub fn usual(&self) -> f32 {
+        self.usual as f32
     }
 
     /// The smallest spread that keeps the lists' part in a `recall` of the `k` nearest, and the mean number of lists it
@@ -107,7 +116,15 @@ impl Calibration {
         monitor.advance(Phase::Calibrate, 1, 1);
         let mut depths: Vec<usize> = DEPTHS.iter().map(|&k| k.min(depth)).collect();
         depths.dedup();
-        Ok(Self { curves: depths.into_iter().map(|k| curve(k, &looks)).collect() })
+        let usual = match index.metric().family() {
+            Family::L2 => {
+                let mut nearest: Vec<f32> = looks.iter().map(|look| look.nearest).collect();
+                nearest.sort_unstable_by(f32::total_cmp);
+                nearest.get(nearest.len() * 99 / 100).copied().unwrap_or(0.0)
+            }
+            Family::Ip => 0.0,
+        };
+        Ok(Self { curves: depths.into_iter().map(|k| curve(k, &looks)).collect(), usual: f64::from(usual) })
     }
 }
 
@@ -121,6 +138,8 @@ struct Look {
     needs: Vec<Need>,
     /// The spread from which on each list is looked into, ascending.
     lists: Vec<f32>,
+    /// How far the nearest list is.
+    nearest: f32,
 }
 
 /// What it takes to find one neighbour.
@@ -188,7 +207,7 @@ impl<'a> Asked<'a> {
             let (estimate, sigma) = self.estimate(segment, slot as usize, list);
             Need { spread: spread(list), error: (estimate - value) / sigma, value, sigma }
         });
-        Look { needs: each.collect(), lists }
+        Look { needs: each.collect(), lists, nearest }
     }
 
     /// A row's estimate and its standard deviation, with the query as it is: the look-up table's error has room of its

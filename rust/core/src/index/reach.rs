@@ -42,7 +42,12 @@ pub(super) enum Breadth {
     /// than one `nprobe` for all (WordNet glosses, recall 0.95 and 0.99), and it holds much more of the recall when
     /// queries are not distributed as the rows are. Either factor alone was tried: `g - g_0` looks into half of the
     /// table as soon as queries are noisy, `rank` never adapts.
-    Spread(f32),
+    Spread {
+        spread: f32,
+        /// How far a query like the rows is from its nearest list at most; 0 if that is not known. A query farther off
+        /// has its neighbours in more lists: the spread grows with the square of how much farther.
+        usual: f32,
+    },
 }
 
 /// How far a query is from a list, in units in which lists of one query can be compared: the distance to the centroid,
@@ -70,7 +75,10 @@ impl Index {
                 let depth = params.filter.as_deref().map_or(k, |filter| self.depth_behind(filter, k));
                 match self.calibration().spread(depth, recall) {
                     // Half as many again as the mean is enough for most queries.
-                    Some((spread, lists)) => (Breadth::Spread(spread), (lists * 1.5) as usize + 1, recall),
+                    Some((spread, lists)) => {
+                        let breadth = Breadth::Spread { spread, usual: self.calibration().usual() };
+                        (breadth, (lists * 1.5) as usize + 1, recall)
+                    }
                     None => (Breadth::Nprobe(nlist), nlist, recall),
                 }
             }
