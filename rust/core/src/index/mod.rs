@@ -9,6 +9,7 @@ mod probe;
 mod search;
 #[cfg(test)]
 mod tests;
+mod within;
 
 use std::sync::OnceLock;
 
@@ -16,6 +17,7 @@ pub use build::{BuildParams, check_values, default_nlist};
 pub use calibrate::{Calibration, Curve};
 pub use candidates::{Bounded, rerank};
 pub use search::{DEFAULT_RECALL, Effort, SearchParams};
+pub(crate) use within::check_radius;
 
 use crate::{
     error::{Error, Result},

@@ -37,6 +37,7 @@
 //! The modules follow the data: [`encode()`] a residual, [`pack_block`] 32 codes for FastScan, prepare a [`Query`], and
 //! combine the sums with [`ListTerms`] into [`QueryTerms`] and [`BlockBounds`].
 
+mod decode;
 mod encode;
 mod estimate;
 mod layout;
@@ -44,6 +45,7 @@ mod query;
 #[cfg(test)]
 mod tests;
 
+pub use decode::decode;
 pub use encode::{Factors, cosine_quality, encode};
 pub use estimate::{BlockBounds, BlockFactors, ListTerms, QueryTerms, list_terms};
 pub use layout::{block_bytes, code_bytes, pack_block, unpack};
