@@ -136,8 +136,12 @@ impl Index {
             }
             Effort::Recall(1.0) if self.vectors_kept() != VectorsKept::None => return Ok(None),
             Effort::Recall(recall) => {
-                let deep = params.filter.as_deref().map_or(k, |filter| self.depth_behind(filter, k));
-                (self.calibration().nprobe(deep, recall, nlist), recall)
+                let filter = params.filter.as_deref();
+                let nprobe = filter.map_or_else(
+                    || self.calibration().nprobe(k, recall, nlist),
+                    |filter| self.nprobe_behind(filter, k, recall),
+                );
+                (nprobe, recall)
             }
             Effort::Nprobe(0) => return Err(Error::invalid_parameter("nprobe", "at least 1", "0")),
             Effort::Nprobe(nprobe) => (nprobe.min(nlist), DEFAULT_RECALL),
