@@ -20,6 +20,7 @@ from pathlib import Path
 from ruvector._ruvector import (
     Hits,
     Index,
+    MultiVectorIndex,
     NestedHits,
     __version__,
     build,
@@ -63,6 +64,7 @@ __all__ = [
     "InvalidParameter",
     "InvalidVector",
     "InvalidVectorType",
+    "MultiVectorIndex",
     "NestedHits",
     "PersistError",
     "RuVectorError",

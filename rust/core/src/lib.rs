@@ -30,6 +30,7 @@ pub mod index;
 pub mod ivf;
 pub mod kernel;
 pub mod live;
+pub mod maxsim;
 pub mod metric;
 pub mod monitor;
 pub mod pool;

@@ -13,6 +13,7 @@ mod sink;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod within;
 
 use std::sync::OnceLock;
 
@@ -22,6 +23,7 @@ pub use candidates::{Bounded, rerank};
 pub use reach::{DEFAULT_RECALL, Effort};
 pub use search::SearchParams;
 pub use stream::{Chunk, StreamParams};
+pub(crate) use within::check_radius;
 
 use crate::{
     distance::Prepared,

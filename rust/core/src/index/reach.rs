@@ -72,9 +72,11 @@ impl Index {
             }
             Effort::Recall(1.0) if self.vectors_kept() != VectorsKept::None => return Ok(None),
             Effort::Recall(recall) => {
-                let depth = params.filter.as_deref().map_or(k, |filter| self.depth_behind(filter, k));
-                match self.calibration().spread(depth, recall) {
-                    // Half as many again as the mean is enough for most queries.
+                let spread = match params.filter.as_deref() {
+                    Some(filter) => self.spread_behind(filter, k, recall),
+                    None => self.calibration().spread(k, recall),
+                };
+                match spread {
                     Some((spread, lists)) => {
                         let breadth = Breadth::Spread { spread, usual: self.calibration().usual() };
                         (breadth, (lists * 1.5) as usize + 1, recall)

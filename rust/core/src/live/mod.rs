@@ -28,6 +28,9 @@
 mod compact;
 mod delta;
 mod draft;
+#[cfg(test)]
+mod operator_tests;
+mod operators;
 mod part;
 mod repack;
 mod snapshot;
@@ -41,6 +44,7 @@ use std::{
 };
 
 pub use compact::{Compacted, Retrain};
+pub use operators::Nearest;
 pub use snapshot::Snapshot;
 
 use crate::{

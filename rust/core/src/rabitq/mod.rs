@@ -37,6 +37,7 @@
 //! The modules follow the data: [`encode()`] a residual, [`pack_block`] 32 codes for FastScan, prepare a [`Query`], and
 //! combine the sums with [`ListTerms`] into [`QueryTerms`] and [`BlockBounds`].
 
+mod decode;
 mod encode;
 mod estimate;
 mod ex_layout;
@@ -45,6 +46,7 @@ mod query;
 #[cfg(test)]
 mod tests;
 
+pub use decode::decode;
 pub use encode::{Factors, cosine_quality, encode};
 pub use estimate::{BlockBounds, BlockFactors, HalfFactors, ListTerms, QueryTerms, list_terms};
 pub(crate) use ex_layout::plane;
