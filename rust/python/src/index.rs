@@ -10,7 +10,7 @@ use pyo3::{prelude::*, types::PyCapsule};
 use ruvector_core::{
     Error, Index,
     format::Keep,
-    index::{BITS, Effort, SearchParams, VectorsKept},
+    index::{Effort, SearchParams, VectorsKept},
 };
 
 use crate::{
@@ -172,7 +172,7 @@ impl PyIndex {
     /// Bits per dimension of the codes.
     #[getter]
     fn bits(&self) -> PyResult<u32> {
-        self.get().map(|_| BITS)
+        Ok(self.get()?.bits())
     }
 
     /// The seed it was built with.
@@ -227,11 +227,13 @@ impl PyIndex {
     fn __repr__(&self) -> String {
         let Ok(index) = self.get() else { return "Index(closed)".into() };
         format!(
-            "Index({} x {}, {}, {} lists, {BITS} bit, {} vectors, {})",
+            "Index({} x {}, {}, {} lists, {} {}, {} vectors, {})",
             index.len(),
             index.dim(),
             index.metric(),
             index.router().nlist(),
+            index.bits(),
+            if index.bits() == 1 { "bit" } else { "bits" },
             name_of(index.vectors_kept()),
             bytes(index.memory_bytes() + index.mapped_bytes()),
         )

@@ -15,6 +15,7 @@ use crate::{
     metric::Metric,
     monitor::Unwatched,
     pool::Pool,
+    rabitq::BLOCK,
     segment::Segment,
     topk::{Candidate, TopK},
     vectors::Vectors,
@@ -80,7 +81,11 @@ impl<'a> Sink<'a> for Bounds<'a> {
     }
 
     fn offer(&mut self, segment: &'a Segment, slot: usize, estimate: f32, lower: f32) {
-        let upper = estimate + (estimate - lower);
+        let lowered = match &segment.ex {
+            Some(_) => 0.0,
+            None => segment.factors(slot / BLOCK).map_or(0.0, |factors| factors.add_step()),
+        };
+        let upper = estimate + (estimate - lower) + lowered;
         let id = segment.id(slot);
         self.uppers.push(Candidate { value: upper, id });
         self.rows.push(Bounded { row: segment.row(slot), id, estimate, lower, upper });

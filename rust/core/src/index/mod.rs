@@ -5,6 +5,7 @@ mod calibrate;
 mod candidates;
 mod lists;
 mod probe;
+mod reconstruct;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -28,9 +29,6 @@ use crate::{
     vectors::{Element, Vectors},
 };
 use lists::Lists;
-
-/// Bits per dimension of the codes.
-pub const BITS: u32 = 1;
 
 /// An immutable index. Searching needs only `&self`; clone the `Arc` around it, not the index.
 #[derive(Debug)]
@@ -64,7 +62,7 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::EmptyIndex`] when no segment holds a row, [`Error::InvalidParameter`] when segments disagree about the
-    /// type of their ids, their width or the vectors they keep, or name a list that the router does not have.
+    /// type of their ids, their width, their bits or the vectors they keep, or name a list that the router does not have.
     pub fn merge(router: Router, segments: Vec<Segment>) -> Result<Self> {
         let mut segments: Vec<Segment> = segments.into_iter().filter(|segment| !segment.is_empty()).collect();
         segments.sort_by_key(|segment| (segment.first_row[0], segment.list_id[0]));
@@ -158,6 +156,11 @@ impl Index {
         self.router.dim()
     }
 
+    /// Bits per dimension of the codes.
+    pub fn bits(&self) -> u32 {
+        self.segments[0].bits()
+    }
+
     /// The number of rows that can be found.
     pub fn len(&self) -> usize {
         self.len
@@ -201,8 +204,9 @@ impl Index {
     pub fn memory_bytes(&self) -> usize {
         let segments: usize = self.segments.iter().map(Segment::bytes).sum();
         let centroids = size_of_val(&self.router.centroids()[..]);
+        let centre = size_of_val(self.router.centre());
         let own = if self.mapped_bytes > 0 { 0 } else { segments + centroids };
-        own + self.lists.bytes() + self.router.nlist() * size_of::<f32>()
+        own + centre + self.lists.bytes() + self.router.nlist() * size_of::<f32>()
     }
 
     /// Bytes of the file it lies in, if it is mapped.
@@ -236,9 +240,18 @@ fn check_alike(router: &Router, first: &Segment, segment: &Segment) -> Result<()
             format!("{:?}", kept(segment)),
         );
     }
+    if segment.bits() != first.bits() {
+        return refuse(
+            "segments",
+            format!("codes of as many bits ({})", first.bits()),
+            segment.bits().to_string(),
+        );
+    }
     let bytes = segment.blocks() * router.padded_dim() / 8 * BLOCK;
-    if segment.bin_code.len() != bytes {
-        return refuse("segments", format!("{bytes} bytes of codes"), segment.bin_code.len().to_string());
+    let ex = segment.ex.as_ref().map_or(0, |ex| ex.code.len());
+    if (segment.bin_code.len(), ex) != (bytes, bytes * (segment.bits() as usize - 1)) {
+        let found = format!("{} and {ex}", segment.bin_code.len());
+        return refuse("segments", format!("{bytes} bytes of codes and as many for each further bit"), found);
     }
     if let Some(&list) = segment.list_id.iter().find(|&&list| list as usize >= router.nlist()) {
         return refuse("segments", format!("lists below {}", router.nlist()), list.to_string());

@@ -9,7 +9,7 @@ use crate::{
     kernel::Kernels,
     monitor::Monitor,
     pool::Pool,
-    rabitq::{BLOCK, BlockBounds, Query, QueryTerms, list_terms},
+    rabitq::{BLOCK, BlockBounds, Query, QueryTerms, Refined, Refiner, list_terms},
     segment::Segment,
     vectors::Vectors,
 };
@@ -41,7 +41,9 @@ pub(super) struct Probe<'a> {
     kernels: Kernels,
     scaled: Vec<f32>,
     rotated: Vec<f32>,
+    shifted: Vec<f32>,
     query: Query,
+    refiner: Refiner,
     keys: Vec<(f32, u32)>,
 }
 
@@ -50,14 +52,25 @@ impl<'a> Probe<'a> {
         let kernels = index.router().kernels();
         let rotated = vec![0.0; index.router().padded_dim()];
         let query = Query::new(kernels, &rotated);
-        Self { index, kernels, scaled: Vec::new(), rotated, query, keys: Vec::new() }
+        Self {
+            index,
+            kernels,
+            scaled: Vec::new(),
+            shifted: rotated.clone(),
+            rotated,
+            query,
+            refiner: Refiner::default(),
+            keys: Vec::new(),
+        }
     }
 
     /// Scans the `reach.nprobe` most promising lists, and then on, one by one, until the sink is full.
     pub(super) fn run(&mut self, vector: &[f32], reach: Reach, sink: &mut impl Sink<'a>) {
         let router = self.index.router();
         router.project(vector, &mut self.scaled, &mut self.rotated);
-        self.query.prepare(self.kernels, &self.rotated);
+        router.shift(&self.rotated, &mut self.shifted);
+        self.query.prepare(self.kernels, &self.shifted);
+        self.refiner.prepare(&self.shifted, reach.epsilon);
         router.keys(&self.rotated, &mut self.keys);
         let mut keys = std::mem::take(&mut self.keys);
         let (near, far) = nearest_first(&mut keys, reach.nprobe);
@@ -83,13 +96,13 @@ impl<'a> Probe<'a> {
             return;
         }
         let router = index.router();
-        let terms = list_terms(router.metric().family(), self.kernels, &self.rotated, router.centroid(list));
-        let room = ROUNDING * (terms.g_add.abs() + terms.g_error * terms.g_error);
+        let list = list_terms(router.metric().family(), self.kernels, &self.rotated, router.centroid(list));
+        let room = ROUNDING * (list.g_add.abs() + list.g_error * list.g_error);
         let limit = |sink: &_| {
             let limit = Sink::limit(sink);
             limit + limit.abs() * ROUNDING + room
         };
-        let mut terms = QueryTerms::new(&self.query, terms, epsilon, f32::INFINITY);
+        let mut terms = QueryTerms::new(&self.query, list, epsilon, f32::INFINITY);
         let (mut sums, mut bounds) = ([0; BLOCK], BlockBounds::default());
         for run in runs {
             let segment = &index.segments[run.segment];
@@ -97,14 +110,21 @@ impl<'a> Probe<'a> {
                 let Some(factors) = segment.factors(block) else { continue };
                 terms.limit = limit(sink);
                 self.kernels.scan_block(segment.code(block), self.query.lut(), &mut sums);
-                let survivors = self.kernels.bounds(&sums, &factors, &terms, &mut bounds);
+                let survivors = self.kernels.bounds_f16(&sums, &factors, &terms, &mut bounds);
                 let mut survivors = survivors & taken(segment.count[block]);
                 while survivors != 0 {
                     let lane = survivors.trailing_zeros() as usize;
                     survivors &= survivors - 1;
                     // The limit falls while the block's own rows are offered.
-                    if bounds.lower[lane] <= limit(sink) {
-                        sink.offer(segment, block * BLOCK + lane, bounds.estimate[lane], bounds.lower[lane]);
+                    let limit = limit(sink);
+                    if bounds.lower[lane] > limit {
+                        continue;
+                    }
+                    let slot = block * BLOCK + lane;
+                    let first = Refined { estimate: bounds.estimate[lane], lower: bounds.lower[lane] };
+                    let refined = self.refiner.refine(self.kernels, segment, slot, list).unwrap_or(first);
+                    if refined.lower <= limit {
+                        sink.offer(segment, slot, refined.estimate, refined.lower);
                     }
                 }
             }

@@ -26,6 +26,8 @@ pub struct Router {
     centroids: ScalarBuffer<f32>,
     /// Half the squared length of each centroid.
     half_norms: Vec<f32>,
+    /// The mean of the centroids.
+    centre: Vec<f32>,
     kernels: Kernels,
 }
 
@@ -58,7 +60,8 @@ impl Router {
         }
         let half_norms =
             centroids.chunks_exact(padded).map(|centroid| 0.5 * kernels.dot(centroid, centroid)).collect();
-        Ok(Self { metric, rotation, centroids, half_norms, kernels })
+        let centre = centre_of(&centroids, padded);
+        Ok(Self { metric, rotation, centroids, half_norms, centre, kernels })
     }
 
     /// The distance to be searched by.
@@ -102,6 +105,18 @@ impl Router {
         &self.centroids[list * padded..(list + 1) * padded]
     }
 
+    /// The mean of the centroids, which queries are shifted by before they meet a code.
+    pub fn centre(&self) -> &[f32] {
+        &self.centre
+    }
+
+    /// A rotated vector less [`Router::centre`].
+    pub fn shift(&self, rotated: &[f32], out: &mut [f32]) {
+        for ((out, value), centre) in out.iter_mut().zip(rotated).zip(&self.centre) {
+            *out = value - centre;
+        }
+    }
+
     /// Brings a vector into the space of the centroids: unit length if the metric asks for it, then rotated.
     /// `scratch` holds `dim` values, `out` takes `padded_dim`.
     pub fn project(&self, vector: &[f32], scratch: &mut Vec<f32>, out: &mut [f32]) {
@@ -138,6 +153,16 @@ impl Router {
     }
 }
 
+/// The mean of some rows, added up in their order in `f64`.
+fn centre_of(rows: &[f32], dim: usize) -> Vec<f32> {
+    let mut sum = vec![0.0_f64; dim];
+    for row in rows.chunks_exact(dim) {
+        sum.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
+    }
+    let count = (rows.len() / dim) as f64;
+    sum.into_iter().map(|sum| (sum / count) as f32).collect()
+}
+
 /// Learns a router from a sample of vectors, which are only read.
 ///
 /// Pure: the same sample, parameters and seed give the same router on every machine and with any number of threads.
@@ -167,6 +192,7 @@ pub fn train_router(
         rotation,
         centroids: ScalarBuffer::default(),
         half_norms: vec![],
+        centre: vec![],
         kernels,
     };
     let projected = project_rows(&blank, sample, &rows, pool)?;
