@@ -38,37 +38,24 @@ impl HalfBlock {
     /// The factors of up to 32 codes.
     pub fn new(moments: &[Moments]) -> Self {
         debug_assert!(moments.len() <= BLOCK);
-        let rescale = scale_for(moments.iter().map(Moments::rescale));
-        let mut f_rescale = [0; BLOCK];
+        let (halves, scale) = halves(&moments.iter().map(|moments| moments.rescale() as f32), nearest);
         let mut rounded = [Factors::default(); BLOCK];
-        for ((half, factors), moments) in f_rescale.iter_mut().zip(&mut rounded).zip(moments) {
-            *half = nearest(moments.rescale() as f32 / rescale);
-            factors.f_rescale = value(*half, rescale);
+        for ((factors, half), moments) in rounded.iter_mut().zip(halves).zip(moments) {
+            factors.f_rescale = value(half, scale);
             factors.f_add = moments.f_add(f64::from(factors.f_rescale)) as f32;
             factors.f_error = moments.f_error(f64::from(factors.f_rescale)) as f32;
         }
-        Self { f_rescale, ..Self::repack(&rounded) }
+        Self::repack(&rounded)
     }
 
     /// The factors of up to 32 codes that were rounded before: those of codes that move to another block. Exact,
     /// unless a number is smaller than 2^-28 of the largest one.
     pub fn repack(factors: &[Factors]) -> Self {
         debug_assert!(factors.len() <= BLOCK);
-        let add = scale_for(factors.iter().map(|factors| factors.f_add.into()));
-        let rescale = scale_for(factors.iter().map(|factors| factors.f_rescale.into()));
-        let error = scale_for(factors.iter().map(|factors| factors.f_error.into()));
-        let mut block = Self {
-            f_add: [0; BLOCK],
-            f_rescale: [0; BLOCK],
-            f_error: [0; BLOCK],
-            scale: [add, rescale, error],
-        };
-        for (lane, factors) in factors.iter().enumerate().take(BLOCK) {
-            block.f_add[lane] = down(factors.f_add / add);
-            block.f_rescale[lane] = nearest(factors.f_rescale / rescale);
-            block.f_error[lane] = up(factors.f_error / error);
-        }
-        block
+        let (f_add, add) = halves(&factors.iter().map(|factors| factors.f_add), down);
+        let (f_rescale, rescale) = halves(&factors.iter().map(|factors| factors.f_rescale), nearest);
+        let (f_error, error) = halves(&factors.iter().map(|factors| factors.f_error), up);
+        Self { f_add, f_rescale, f_error, scale: [add, rescale, error] }
     }
 
     /// The same, lent to a kernel.
@@ -105,9 +92,23 @@ pub(crate) fn is_scale(value: f32) -> bool {
     fits && value.to_bits().trailing_zeros() >= f32::MANTISSA_DIGITS - 1
 }
 
+/// Up to 32 numbers as half floats, and their scale. Numbers that were rounded like this before stay what they are, and so
+/// does their scale: it is that of the largest number after rounding.
+fn halves(values: &(impl Iterator<Item = f32> + Clone), round: fn(f32) -> u16) -> ([u16; BLOCK], f32) {
+    let scale = scale_for(values.clone());
+    let rounded = |scale: f32| {
+        let mut halves = [0; BLOCK];
+        halves.iter_mut().zip(values.clone()).for_each(|(half, value)| *half = round(value / scale));
+        halves
+    };
+    let halves = rounded(scale);
+    let again = scale_for(halves.iter().map(|&half| value(half, scale)));
+    (if again > scale { rounded(again) } else { halves }, again.max(scale))
+}
+
 /// The power of two that brings the largest of some numbers to between 2^14 and 2^15.
-fn scale_for(values: impl Iterator<Item = f64>) -> f32 {
-    let largest = values.fold(0.0_f32, |largest, value| largest.max(value.abs() as f32));
+fn scale_for(values: impl Iterator<Item = f32>) -> f32 {
+    let largest = values.fold(0.0_f32, |largest, value| largest.max(value.abs()));
     let exponent = (largest.to_bits() >> (f32::MANTISSA_DIGITS - 1)) as i32 - (f32::MAX_EXP - 1);
     power_of_two((exponent - TOP_EXPONENT).clamp(LEAST_EXPONENT, MOST_EXPONENT))
 }
@@ -163,7 +164,7 @@ mod tests {
     #[test]
     fn scales_fit_any_magnitude() {
         for value in [0.0, 1e-45, 1e-38, 1e-30, 1.0, 3.0, 1e15, 1e30, f32::MAX] {
-            let scale = scale_for([f64::from(value), 0.0].into_iter());
+            let scale = scale_for([value, 0.0].into_iter());
             assert!(is_scale(scale), "{value} {scale}");
             let ratio = value / scale;
             assert!(ratio < 65_536.0 && (ratio >= 16_384.0 || value < 1e-30), "{value} {scale}");
@@ -171,6 +172,22 @@ mod tests {
         for value in [0.0, 3.0, -1.0, f32::NAN, f32::INFINITY, 1e-40, power_of_two(113)] {
             assert!(!is_scale(value), "{value}");
         }
+    }
+
+    /// The largest number of a block may be rounded to the next power of two, which asks for the next scale.
+    #[test]
+    fn the_scale_is_that_of_the_rounded_numbers() {
+        let edge = 1.0 - 1.0 / 16_384.0;
+        let factors = [
+            Factors { f_add: -edge, f_rescale: -edge, f_error: edge },
+            Factors { f_add: 0.3, f_rescale: -0.3, f_error: 0.3 },
+        ];
+        let block = HalfBlock::repack(&factors);
+        let once: Vec<Factors> = (0..2).map(|lane| block.lend().lane(lane)).collect();
+        assert_eq!(once[0], Factors { f_add: -1.0, f_rescale: -1.0, f_error: 1.0 });
+        assert_eq!(HalfBlock::repack(&once), block);
+        assert!((once[1].f_rescale + 0.3).abs() < 2e-4);
+        assert_eq!(block.scale.map(f32::to_bits), [(1.0_f32 / 16_384.0).to_bits(); 3]);
     }
 
     #[test]
