@@ -52,6 +52,7 @@ def build(
     dim: SupportsIndex | None = None,
     metric: Metric = "l2sq",
     nlist: SupportsIndex | None = None,
+    bits: SupportsIndex = 1,
     seed: SupportsIndex = 0,
     threads: SupportsIndex | None = None,
     progress: bool | ProgressCallback = False,
@@ -59,9 +60,9 @@ def build(
     """
     Build an index over a column of vectors.
 
-    The index keeps codes of one bit per dimension and borrows the column for exact distances: the column
-    stays in memory for as long as the index, and is not copied. Do not write into it meanwhile. The same data
-    and seed give the same index, whatever the number of threads and the CPU.
+    The index keeps codes of one bit per dimension, or of more, and borrows the column for exact distances:
+    the column stays in memory for as long as the index, and is not copied. Do not write into it meanwhile.
+    The same data and seed give the same index, whatever the number of threads and the CPU.
 
     Codes and error bound are RaBitQ's (Gao and Long, "RaBitQ: Quantizing High-Dimensional Vectors with a
     Theoretical Error Bound for Approximate Nearest Neighbor Search", SIGMOD 2024), in inverted lists around
@@ -84,6 +85,11 @@ def build(
         ``1 - a @ b / (|a| |b|)``, which is 1 where a vector is zero; ``"ip"``: ``-a @ b``.
     nlist
         The number of inverted lists. Default: ``sqrt(n)``, at most ``n / 64``.
+    bits
+        Bits per dimension of a code, 1 to 9. One is enough while the vectors are at hand. An index that is
+        saved without them (``Index.save(path, vectors="none")``) answers by its codes: each further bit makes
+        its distances twice as good and takes ``dim / 8`` bytes more per row. Without a vector, 4 bits find
+        about nine of the ten nearest rows, 5 bits 95 in a hundred, 7 bits 99.
     seed
         Fixes everything that is drawn by lot, 0 to ``2**64 - 1``.
     threads

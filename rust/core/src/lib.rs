@@ -37,6 +37,7 @@ pub mod pool;
 pub mod rabitq;
 pub mod random;
 pub mod recall;
+mod repack;
 pub mod rotate;
 pub mod segment;
 pub mod topk;

@@ -11,7 +11,7 @@ use pyo3::{
     prelude::*,
     types::{PyCapsule, PyDict, PyIterator, PyRange},
 };
-use ruvector_core::{Error, Index, Live, Pool, Unwatched, format::Keep, index::BITS};
+use ruvector_core::{Error, Index, Live, Pool, Unwatched, format::Keep};
 
 use crate::{
     args::Whole,
@@ -300,7 +300,7 @@ impl PyIndex {
     /// Bits per dimension of the codes.
     #[getter]
     fn bits(&self) -> PyResult<u32> {
-        self.get().map(|_| BITS)
+        Ok(self.coded()?.bits())
     }
 
     /// The seed it was built with.
@@ -357,11 +357,13 @@ impl PyIndex {
         let snapshot = live.snapshot();
         let index = snapshot.index();
         format!(
-            "Index({} x {}, {}, {} lists, {BITS} bit, {} vectors, {})",
+            "Index({} x {}, {}, {} lists, {} {}, {} vectors, {})",
             snapshot.len(),
             index.dim(),
             index.metric(),
             index.router().nlist(),
+            index.bits(),
+            if index.bits() == 1 { "bit" } else { "bits" },
             name_of(index.vectors_kept()),
             bytes(snapshot.memory_bytes() + index.mapped_bytes()),
         )

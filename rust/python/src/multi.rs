@@ -92,7 +92,7 @@ impl PyMultiVectorIndex {
         threads: Option<Whole>,
     ) -> Result<Self> {
         let nlist = nlist.map(|nlist| nlist.count("nlist")).transpose()?;
-        let params = BuildParams { metric: metric.parse()?, nlist, seed: seed.0 };
+        let params = BuildParams { metric: metric.parse()?, nlist, seed: seed.0, ..BuildParams::default() };
         let pool = pool(threads)?;
         let given = Given::read(column, Role::Vectors)?;
         let Some(documents) = documents(&given, None)? else {

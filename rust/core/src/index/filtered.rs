@@ -23,8 +23,8 @@ impl Index {
     /// filter, with its root.
     pub(super) fn spread_behind(&self, filter: &Filter, k: usize, recall: f64) -> Option<(f32, f64)> {
         let (calibration, deep) = (self.calibration(), self.depth_behind(filter, k));
-        let measured = calibration.curves().last().map_or(deep, |curve| curve.k);
-        let beyond = (deep as f64 / measured as f64).max(1.0);
+        let measured = calibration.deepest();
+        let beyond = (deep as f64 / measured.max(1) as f64).max(1.0);
         let (spread, lists) = calibration.spread(deep, recall)?;
         Some(((f64::from(spread) * beyond) as f32, lists * beyond.sqrt()))
     }
@@ -35,6 +35,13 @@ impl Index {
         let share = filter.count().clamp(1, self.len()) as f64 / self.len() as f64;
         let spread = 2.0 * (k as f64 * (1.0 - share)).sqrt();
         (((k as f64 + spread) / share).ceil() as usize).min(self.len())
+    }
+
+    /// How many allowed rows a query should see at least: twice those that so many lists hold on average. Where a filter
+    /// follows the clusters, the nearest lists may hold none.
+    pub(super) fn enough(&self, filter: &Filter, lists: f64) -> usize {
+        let each = filter.count() as f64 / self.router().nlist() as f64;
+        ((2.0 * lists * each).ceil() as usize).min(filter.count())
     }
 
     /// Whether comparing all allowed rows is cheaper than scanning lists until `k` of them are found.

@@ -6,6 +6,7 @@ mod candidates;
 mod filtered;
 mod lists;
 mod reach;
+mod reconstruct;
 mod route;
 mod scan;
 mod search;
@@ -39,9 +40,6 @@ use crate::{
 };
 use lists::Lists;
 
-/// Bits per dimension of the codes.
-pub const BITS: u32 = 1;
-
 /// An immutable index. Searching needs only `&self`; clone the `Arc` around it, not the index.
 #[derive(Debug)]
 pub struct Index {
@@ -74,7 +72,7 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::EmptyIndex`] when no segment holds a row, [`Error::InvalidParameter`] when segments disagree about the
-    /// type of their ids, their width or the vectors they keep, or name a list that the router does not have.
+    /// type of their ids, their width, their bits or the vectors they keep, or name a list that the router does not have.
     pub fn merge(router: Router, segments: Vec<Segment>) -> Result<Self> {
         let mut segments: Vec<Segment> = segments.into_iter().filter(|segment| !segment.is_empty()).collect();
         segments.sort_by_key(|segment| (segment.first_row[0], segment.list_id[0]));
@@ -174,6 +172,11 @@ impl Index {
         self.router.dim()
     }
 
+    /// Bits per dimension of the codes.
+    pub fn bits(&self) -> u32 {
+        self.segments[0].bits()
+    }
+
     /// The number of rows that can be found.
     pub fn len(&self) -> usize {
         self.len
@@ -252,9 +255,18 @@ fn check_alike(router: &Router, first: &Segment, segment: &Segment) -> Result<()
             format!("{:?}", kept(segment)),
         );
     }
+    if segment.bits() != first.bits() {
+        return refuse(
+            "segments",
+            format!("codes of as many bits ({})", first.bits()),
+            segment.bits().to_string(),
+        );
+    }
     let bytes = segment.blocks() * router.padded_dim() / 8 * BLOCK;
-    if segment.bin_code.len() != bytes {
-        return refuse("segments", format!("{bytes} bytes of codes"), segment.bin_code.len().to_string());
+    let ex = segment.ex.as_ref().map_or(0, |ex| ex.code.len());
+    if (segment.bin_code.len(), ex) != (bytes, bytes * (segment.bits() as usize - 1)) {
+        let found = format!("{} and {ex}", segment.bin_code.len());
+        return refuse("segments", format!("{bytes} bytes of codes and as many for each further bit"), found);
     }
     if let Some(&list) = segment.list_id.iter().find(|&&list| list as usize >= router.nlist()) {
         return refuse("segments", format!("lists below {}", router.nlist()), list.to_string());

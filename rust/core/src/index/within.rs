@@ -20,6 +20,7 @@ use crate::{
     metric::Metric,
     monitor::{Monitor, Phase},
     pool::Pool,
+    recall::epsilon_for,
     topk::Candidate,
     vectors::Vectors,
 };
@@ -49,7 +50,9 @@ impl Index {
             let expected = "an index that stores or borrows its vectors";
             return Err(Error::invalid_parameter("within", expected, "one that holds codes only"));
         }
-        let params = SearchParams { effort, filter: filter.cloned(), ..SearchParams::default() };
+        // Rows at the very edge have nothing to spare, unlike the nearest ones that epsilon is measured on.
+        let epsilon = if let Effort::Recall(recall) = effort { Some(epsilon_for(recall)) } else { None };
+        let params = SearchParams { effort, epsilon, filter: filter.cloned(), ..SearchParams::default() };
         // Parameters are checked before the first query.
         self.reach(&params, FIRST_LOOK.min(self.len()))?;
         let rows = pool.map(queries.len(), |row| {
@@ -75,7 +78,7 @@ impl Index {
         let mut depth = FIRST_LOOK.min(self.len());
         loop {
             let asked = self.reach(params, depth)?;
-            let everything = Reach { breadth: Breadth::Nprobe(nlist), lists: nlist, epsilon: 0.0 };
+            let everything = Reach { breadth: Breadth::Nprobe(nlist), lists: nlist, enough: 0, epsilon: 0.0 };
             let reach = asked.unwrap_or(everything);
             let all = reach.breadth == Breadth::Nprobe(nlist) || !matches!(params.effort, Effort::Recall(_));
             let ball = |vector: &[f32]| Ball::new(self, vector, radius, asked.is_some());

@@ -32,7 +32,6 @@ mod draft;
 mod operator_tests;
 mod operators;
 mod part;
-mod repack;
 mod snapshot;
 #[cfg(test)]
 mod tests;

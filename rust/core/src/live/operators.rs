@@ -15,7 +15,6 @@ use crate::{
     index::{Effort, SearchParams, check_radius},
     monitor::Monitor,
     pool::Pool,
-    rabitq::{BLOCK, code_bytes, decode, unpack},
     topk::Candidate,
     vectors::Vectors,
 };
@@ -88,7 +87,11 @@ impl Snapshot {
             let id = ids.get(at);
             let place = self.find(id).ok_or_else(|| Error::UnknownId { id: id.to_string() })?;
             match place {
-                Place::Sealed(part, slot) if !self.vector(place, target) => self.decode(part, slot, target),
+                Place::Sealed(part, slot) if !self.vector(place, target) => {
+                    if let Some(vector) = self.index.decode(&self.parts[part].segment, slot) {
+                        target.copy_from_slice(&vector);
+                    }
+                }
                 Place::Recent(_) => {
                     self.vector(place, target);
                 }
@@ -96,16 +99,6 @@ impl Snapshot {
             }
         }
         Ok(values)
-    }
-
-    fn decode(&self, part: usize, slot: usize, target: &mut [f32]) {
-        let (router, segment) = (self.index.router(), &self.parts[part].segment);
-        let padded = router.padded_dim();
-        let (mut code, mut rotated) = (vec![0; code_bytes(padded)], vec![0.0; padded]);
-        unpack(segment.code(slot / BLOCK), slot % BLOCK, padded, &mut code);
-        let centroid = router.centroid(segment.list_id[slot / BLOCK] as usize);
-        decode(router.metric().family(), &code, segment.f_rescale[slot], centroid, &mut rotated);
-        router.rotation().unrotate(router.kernels(), &rotated, target);
     }
 }
 

@@ -187,7 +187,7 @@ pub(super) fn start(kind: Kind, kept: Kept, metric: Metric, seed: u64) -> (Live,
     let rows: Vec<_> = (0..40).map(|_| vector(&mut random)).collect();
     let ids: Vec<i64> = (0..40).collect();
     let given = (kind != Kind::Rows).then(|| kind.ids(&ids));
-    let params = BuildParams { metric, nlist: Some(3), seed: 0 };
+    let params = BuildParams { metric, nlist: Some(3), ..BuildParams::default() };
     let mut index = Index::build(column(&rows), given.as_ref(), &params, &Pool::Inline, &Unwatched).unwrap();
     if kept == Kept::Stored {
         index = Index::from_bytes(index.to_bytes(Keep::AsIs).unwrap(), true).unwrap();
