@@ -84,7 +84,7 @@ def main() -> None:
     args = parser.parse_args()
 
     loaded = data.load("gmm:4000", most=20) if args.smoke else data.load(args.data)
-    budget = SMOKE if args.smoke else Budget(seconds=2)
+    budget = SMOKE if args.smoke else Budget()
     index = rv.build(loaded.docs, metric=METRICS[loaded.metric], threads=args.threads)
     rng = np.random.default_rng(data.SEED)
     cases: list[dict[str, Any]] = []

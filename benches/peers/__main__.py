@@ -24,7 +24,7 @@ def main() -> None:
         epilog=f"Peers: {', '.join(PEERS)}.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", default="examples", help="the data set, see above")
+    parser.add_argument("--data", help="the data set, see above; default: examples")
     parser.add_argument("--queries", type=Path, help="the Parquet file of the queries, for one of rows")
     parser.add_argument(
         "--metric", choices=("l2", "ip", "cosine"), help="for a Parquet file; default: cosine"
@@ -35,15 +35,14 @@ def main() -> None:
     )
     parser.add_argument("--k", type=int, default=10)
     parser.add_argument("--out", type=Path, help="the file that the figures are written to")
-    parser.add_argument("--smoke", action="store_true", help="little data, one pass: to see that it runs")
+    parser.add_argument("--smoke", action="store_true", help="few queries, one pass: to see that it runs")
     args = parser.parse_args()
 
     everyone = ("ruvector", "numpy") if args.smoke else tuple(PEERS)
     names = chosen(args.peers, everyone)
-    if args.smoke:
-        loaded = data.load("gmm:2000", most=20)
-    else:
-        loaded = data.load(args.data, queries=args.queries, metric=args.metric)
+    name = args.data or ("gmm:2000" if args.smoke else "examples")
+    most = 20 if args.smoke else data.QUERIES
+    loaded = data.load(name, queries=args.queries, metric=args.metric, most=most)
     result: dict[str, Any] = {"kind": "peers", "machine": describe()}
     result |= run(loaded, names, args.k, args.threads, smoke=args.smoke)
     if any(peer["peer"] == "ruvector" and peer["points"] for peer in result["peers"]):

@@ -146,13 +146,18 @@ def drawn(draw: Callable[[int], Vectors], rows: int, queries: int, dim: int) -> 
 
 
 def distances(data: Data, ids: Ids) -> NDArray[np.float64]:
-    """Return the distance of each query to the rows named beside it, in doubles; -1 is infinitely far."""
+    """Return the distance of each query to the rows named beside it, in doubles.
+
+    A number that no row has is infinitely far: libraries fill up with -1, or with the largest number.
+    """
+    known = (ids >= 0) & (ids < data.rows)
+    ids = np.where(known, ids, 0)
     far = np.empty(ids.shape)
     for row, found in enumerate(ids):
         query = data.queries[row].astype(np.float64)
         docs = data.docs[found].astype(np.float64)
         far[row] = ((docs - query) ** 2).sum(axis=1) if data.metric == "l2" else -(docs @ query)
-    far[ids < 0] = np.inf
+    far[~known] = np.inf
     return far
 
 

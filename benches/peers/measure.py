@@ -21,8 +21,8 @@ STATUS = Path("/proc/self/status")
 class Budget:
     """How long one figure may take, and how many single queries it is made of."""
 
-    seconds: float = 3.0
-    passes: int = 20
+    seconds: float = 2.0
+    passes: int = 200
     singles: int = 200
 
 

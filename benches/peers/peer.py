@@ -56,7 +56,7 @@ class Peer(ABC):
 
     @abstractmethod
     def search(self, queries: Vectors, setting: Setting, threads: int) -> Ids:
-        """Return the ids of the `k` nearest of each query; what is missing is -1."""
+        """Return the ids of the `k` nearest of each query; what is missing is no row's number."""
 
     @abstractmethod
     def size(self) -> Size | None:

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benches.peers import picture, tables
-from benches.peers.curve import frontier
+from benches.peers.curve import at_recall, frontier
+from benches.peers.roofline import KERNEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 Result = dict[str, Any]
+ORDER_BY = 0.95
 SLOWEST = 1 / 300  # of the quickest: what is slower still, such as SQL, would flatten all other lines
 
 
@@ -29,11 +31,11 @@ def results(folder: Path) -> list[Result]:
 
 
 def recall_picture(result: Result, speed: str, title: str) -> str | None:
-    """Return recall against speed, a line per peer, ours first."""
-    lines = [
-        picture.Line(peer["peer"], [point for point in frontier(peer["points"], speed) if point[0] >= 0.8])  # noqa: PLR2004 - where the axis begins
-        for peer in sorted(result["peers"], key=lambda peer: peer["peer"] != tables.OURS)
-    ]
+    """Return recall against speed, a line per peer: ours first, then the quicker ones."""
+    curves = {peer["peer"]: frontier(peer["points"], speed) for peer in result["peers"]}
+    order = sorted(curves, key=lambda name: (name != tables.OURS, -(at_recall(curves[name], ORDER_BY) or 0)))
+    begin = picture.by_recall().ticks[0][0]
+    lines = [picture.Line(name, [point for point in curves[name] if point[0] >= begin]) for name in order]
     quickest = max((qps for line in lines for _, qps in line.points), default=0.0)
     lines = [line for line in lines if any(qps > quickest * SLOWEST for _, qps in line.points)]
     if not lines:
@@ -79,9 +81,10 @@ class Page:
         return f"![{about}]({(self.pictures / name).as_posix()}.svg)"
 
     def machine(self) -> str:
-        """Return what was measured on, and the versions."""
+        """Return what was measured on, which should be one machine, and the versions."""
+        machines = sorted({tables.machine(result) for result in self.found})
         peers = list(self.of("peers"))
-        return f"{tables.machine(peers[0])}\n\n{tables.versions(peers)}" if peers else ""
+        return "\n\n".join([*machines, tables.versions(peers)] if peers else machines)
 
     def peers(self) -> str:
         """Return a part for each data set."""
@@ -91,11 +94,10 @@ class Page:
         """Return heading, pictures and tables of one data set."""
         name = result["data"]
         yield f"### {name}"
-        for speed, title in (("single_qps", "single queries, 1 thread"), ("batch_qps", "batches")):
-            if speed == "batch_qps":
-                title += f", {result['threads']} threads"  # noqa: PLW2901
+        titles = {"single": "single queries, 1 thread", "batch": f"batches, {result['threads']} threads"}
+        for way, title in titles.items():
             about = f"{name}: {title}"
-            yield self.shown(f"{name}-{speed.partition('_')[0]}", recall_picture(result, speed, about), about)
+            yield self.shown(f"{name}-{way}", recall_picture(result, f"{way}_qps", about), about)
         yield tables.peer_table(result)
         if "scan" in result:
             yield tables.tail_table(result)
@@ -122,8 +124,9 @@ class Page:
         return "\n\n".join(map(tables.update_table, self.of("updates")))
 
     def kernel_lines(self) -> str:
-        """Return the print of the kernels as it is."""
-        return f"```text\n{self.kernels.strip()}\n```" if self.kernels.strip() else ""
+        """Return the lines of the kernel that the rooflines are made of, as they were printed."""
+        lines = "\n".join(line for line in self.kernels.splitlines() if KERNEL in line.split())
+        return f"```text\n{lines}\n```" if lines else ""
 
     def sections(self) -> dict[str, Callable[[], str]]:
         """Return what makes each section."""

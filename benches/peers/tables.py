@@ -95,7 +95,8 @@ def peer_table(result: Result) -> str:
         peak = peer.get("build_peak_bytes")
         row += [number(peer.get("build_s"), 2), number(peak / 1e6 if peak is not None else None)]
         rows.append([*row, space(peer, result["rows"])])
-    lines = [about(result), table(head, rows)]
+    load = f"Load of the machine at the start: {result['machine']['load']:.1f}."
+    lines = [f"{about(result)} {load}", table(head, rows)]
     lines += [f"{peer['peer']} failed: {peer['error']}." for peer in result["peers"] if "error" in peer]
     if result["skipped"]:
         lines.append(f"Not installed: {', '.join(result['skipped'])}.")
