@@ -6,16 +6,13 @@ measured over many settings and compared at the recall that they have.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import ruvector as rv
 from benches.peers import data
+from benches.peers.command import add_search_options, parser, save
 from benches.peers.data import Data, limits, recall
 from benches.peers.machine import describe
 from benches.peers.measure import SMOKE, Budget, best, latency
@@ -73,15 +70,10 @@ def point(search: Search, asked: Data, limit: Any, threads: int, budget: Budget)
 
 def main() -> None:
     """Measure both ways at each selectivity, write the figures and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benches.filters", description=__doc__)
-    parser.add_argument("--data", default="gmm", help="as of benches.peers")
-    parser.add_argument(
-        "--threads", type=int, default=len(os.sched_getaffinity(0)), help="of batches and builds"
-    )
-    parser.add_argument("--k", type=int, default=10)
-    parser.add_argument("--out", type=Path, help="the file that the figures are written to")
-    parser.add_argument("--smoke", action="store_true", help="little data, one pass: to see that it runs")
-    args = parser.parse_args()
+    options = parser("benches.filters", __doc__)
+    add_search_options(options)
+    options.add_argument("--data", default="gmm", help="as of benches.peers")
+    args = options.parse_args()
 
     loaded = data.load("gmm:4000", most=20) if args.smoke else data.load(args.data)
     budget = SMOKE if args.smoke else Budget()
@@ -111,9 +103,7 @@ def main() -> None:
         "threads": args.threads,
         "cases": cases,
     }
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    save(result, args.out)
     print(filter_table(result))
 
 

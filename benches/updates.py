@@ -6,18 +6,16 @@ replaced by others, and recall, speed and memory are read before, after, and onc
 
 from __future__ import annotations
 
-import argparse
-import json
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import ruvector as rv
 from benches.peers import data
+from benches.peers.command import parser, save
 from benches.peers.data import Data, limits, recall
 from benches.peers.machine import describe
 from benches.peers.measure import SMOKE, Budget, latency
@@ -147,12 +145,10 @@ def churn(loaded: Data, budget: Budget, rng: np.random.Generator) -> list[dict[s
 
 def main() -> None:
     """Measure, write the figures and print the tables."""
-    parser = argparse.ArgumentParser(prog="python -m benches.updates", description=__doc__)
-    parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--seconds", type=float, default=10, help="how long each phase lasts")
-    parser.add_argument("--out", type=Path, help="the file that the figures are written to")
-    parser.add_argument("--smoke", action="store_true", help="little data, one pass: to see that it runs")
-    args = parser.parse_args()
+    options = parser("benches.updates", __doc__)
+    options.add_argument("--rows", type=int, default=100_000)
+    options.add_argument("--seconds", type=float, default=10, help="how long each phase lasts")
+    args = options.parse_args()
 
     rows, seconds, most = (1000, 0.05, 20) if args.smoke else (args.rows, args.seconds, data.QUERIES)
     loaded, rng = data.clustered(rows, DIM, most), np.random.default_rng(data.SEED)
@@ -167,9 +163,7 @@ def main() -> None:
         "phases": side_by_side(loaded, seconds, rng),
         "states": churn(loaded, SMOKE if args.smoke else Budget(), rng),
     }
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    save(result, args.out)
     print(update_table(result))
 
 

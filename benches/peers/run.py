@@ -16,7 +16,7 @@ from benches.peers.data import Data, limits
 from benches.peers.peer import PEERS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -56,21 +56,23 @@ def run_one(name: str, folder: Path, k: int, threads: int, *, smoke: bool) -> di
     return {**result, "error": error} if error else result
 
 
-def run(data: Data, names: Sequence[str], k: int, threads: int, *, smoke: bool) -> dict[str, Any]:
-    """Measure peers over one data set; those that are not installed are named and left out."""
+def run(
+    data: Data,
+    names: Sequence[str],
+    k: int,
+    threads: int,
+    *,
+    smoke: bool,
+    after_each: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Measure peers over one data set; those that are not installed are named and left out.
+
+    What there is so far is handed on after each, so that hours are not lost with the last of them.
+    """
     skipped = [name for name in names if not PEERS[name].installed()]
     if skipped:
         print(f"not installed: {', '.join(skipped)}", flush=True)
-    results: list[dict[str, Any]] = []
-    with TemporaryDirectory() as path:
-        folder = Path(path)
-        write(data, folder, k)
-        for name in names:
-            if name not in skipped:
-                print(f"{data.name}: {name} ...", end=" ", flush=True)
-                results.append(run_one(name, folder, k, threads, smoke=smoke))
-                print(results[-1].get("error") or f"{len(results[-1]['points'])} settings", flush=True)
-    return {
+    result: dict[str, Any] = {
         "data": data.name,
         "metric": data.metric,
         "rows": data.rows,
@@ -79,8 +81,22 @@ def run(data: Data, names: Sequence[str], k: int, threads: int, *, smoke: bool) 
         "k": k,
         "threads": threads,
         "skipped": skipped,
-        "peers": results,
+        "peers": [],
     }
+    with TemporaryDirectory() as path:
+        folder = Path(path)
+        write(data, folder, k)
+        for name in names:
+            if name in skipped:
+                continue
+            print(f"{data.name}: {name} ...", end=" ", flush=True)
+            one = run_one(name, folder, k, threads, smoke=smoke)
+            print(one.get("error") or f"{len(one['points'])} settings", flush=True)
+            if smoke and "error" in one:  # beside others a crash is a figure, in a test it is a failure
+                raise SystemExit(f"{name}: {one['error']}")
+            result["peers"].append(one)
+            after_each(result)
+    return result
 
 
 def chosen(names: str | None, otherwise: Sequence[str]) -> list[str]:
