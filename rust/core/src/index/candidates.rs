@@ -59,7 +59,11 @@ impl Index {
         let found = pool.map(queries.len(), |row| {
             Ok(scan::run(self, queries, row..row + 1, reach, filter, |_| Bounds::new(k)))
         })?;
-        Ok(found.into_iter().flatten().map(|sink| sink.map_or_else(Vec::new, Bounds::into_rows)).collect())
+        Ok(found
+            .into_iter()
+            .flatten()
+            .map(|sink| sink.map_or_else(Vec::new, |(sink, _)| sink.into_rows()))
+            .collect())
     }
 }
 

@@ -3,6 +3,7 @@
 mod build;
 mod calibrate;
 mod candidates;
+mod explain;
 mod filtered;
 mod lists;
 mod reach;
@@ -21,6 +22,7 @@ use std::sync::OnceLock;
 pub use build::{BuildParams, check_values, default_nlist};
 pub use calibrate::{Calibration, Curve};
 pub use candidates::{Bounded, rerank};
+pub use explain::Explained;
 pub use reach::{DEFAULT_RECALL, Effort};
 pub use search::SearchParams;
 pub use stream::{Chunk, StreamParams};

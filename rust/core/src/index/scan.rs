@@ -35,6 +35,15 @@ const ROUTED_AT_ONCE: usize = 16;
 /// The rank at which the first round ends; each next round ends at four times the rank.
 const FIRST_ROUND: usize = 1;
 
+/// How far one query went.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    /// Lists looked into.
+    pub(super) lists: usize,
+    /// Rows seen there that a filter allows.
+    pub(super) codes: usize,
+}
+
 /// One query on its way.
 struct Asked {
     query: Query,
@@ -44,7 +53,7 @@ struct Asked {
     route: Route,
 }
 
-/// Answers some rows of a column of queries; null rows give `None`. `sink` makes the sink of a query vector.
+/// Answers some rows of a column of queries, and tells how far each went; null rows give `None`. `sink` makes the sink of a query vector.
 pub(super) fn run<'a, S: Sink<'a>>(
     index: &'a Index,
     queries: &Vectors,
@@ -52,14 +61,14 @@ pub(super) fn run<'a, S: Sink<'a>>(
     reach: Reach,
     filter: Option<&Filter>,
     sink: impl Fn(&[f32]) -> S,
-) -> Vec<Option<S>> {
+) -> Vec<Option<(S, Tally)>> {
     let valid: Vec<usize> = rows.clone().filter(|&row| !queries.is_null(row)).collect();
     let mut scanner = Scanner::new(index, reach, filter);
     let (asked, mut sinks) = scanner.prepare(queries, &valid, sink);
-    scanner.seen.resize(asked.len(), 0);
+    scanner.tallies.resize(asked.len(), Tally::default());
     scanner.rounds(&asked, &mut sinks);
     scanner.fill(&asked, &mut sinks);
-    let mut sinks = sinks.into_iter();
+    let mut sinks = sinks.into_iter().zip(scanner.tallies);
     rows.map(|row| if queries.is_null(row) { None } else { sinks.next() }).collect()
 }
 
@@ -69,8 +78,7 @@ struct Scanner<'a, 'f> {
     kernels: Kernels,
     family: Family,
     reach: Reach,
-    /// How many allowed rows each query has seen.
-    seen: Vec<usize>,
+    tallies: Vec<Tally>,
     scratch: Vec<f32>,
 }
 
@@ -78,7 +86,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
     fn new(index: &'a Index, reach: Reach, filter: Option<&'f Filter>) -> Self {
         let router = index.router();
         let (kernels, family) = (router.kernels(), router.metric().family());
-        Self { index, filter, kernels, family, reach, seen: Vec::new(), scratch: vec![0.0; index.dim()] }
+        Self { index, filter, kernels, family, reach, tallies: Vec::new(), scratch: vec![0.0; index.dim()] }
     }
 
     /// Rotates the queries, makes their tables and finds their lists.
@@ -149,13 +157,13 @@ impl<'a, 'f> Scanner<'a, 'f> {
     /// A query that found or saw too few rows in its lists goes on, one list after the other.
     fn fill<S: Sink<'a>>(&mut self, asked: &[Asked], sinks: &mut [S]) {
         for at in 0..asked.len() {
-            if sinks[at].is_full() && self.seen[at] >= self.reach.enough {
+            if sinks[at].is_full() && self.tallies[at].codes >= self.reach.enough {
                 continue;
             }
             for key in asked[at].route.beyond(self.index.router(), &asked[at].rotated) {
                 self.scan(&[Visit::new(at as u32, key)], asked, sinks);
                 sinks[at].settle(&mut self.scratch);
-                if sinks[at].is_full() && self.seen[at] >= self.reach.enough {
+                if sinks[at].is_full() && self.tallies[at].codes >= self.reach.enough {
                     break;
                 }
             }
@@ -211,7 +219,9 @@ impl<'a, 'f> Scanner<'a, 'f> {
             }
         }
         for visit in tile {
-            self.seen[visit.at as usize] += seen;
+            let tally = &mut self.tallies[visit.at as usize];
+            tally.lists += 1;
+            tally.codes += seen;
         }
     }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::{
-    Effort, Index, SearchParams, VectorsKept,
+    DEFAULT_RECALL, Effort, Index, SearchParams, VectorsKept,
     reach::{Breadth, Reach},
     scan,
     sink::{Sink, Survivor},
@@ -51,7 +51,8 @@ impl Index {
             return Err(Error::invalid_parameter("within", expected, "one that holds codes only"));
         }
         // Rows at the very edge have nothing to spare, unlike the nearest ones that epsilon is measured on.
-        let epsilon = if let Effort::Recall(recall) = effort { Some(epsilon_for(recall)) } else { None };
+        let recall = if let Effort::Recall(recall) = effort { recall } else { DEFAULT_RECALL };
+        let epsilon = Some(epsilon_for(recall));
         let params = SearchParams { effort, epsilon, filter: filter.cloned(), ..SearchParams::default() };
         // Parameters are checked before the first query.
         self.reach(&params, FIRST_LOOK.min(self.len()))?;
@@ -83,7 +84,7 @@ impl Index {
             let all = reach.breadth == Breadth::Nprobe(nlist) || !matches!(params.effort, Effort::Recall(_));
             let ball = |vector: &[f32]| Ball::new(self, vector, radius, asked.is_some());
             let found = scan::run(self, queries, row..row + 1, reach, params.filter.as_deref(), ball);
-            let mut found = found.into_iter().flatten().next().map_or_else(Vec::new, |ball| ball.found);
+            let mut found = found.into_iter().flatten().next().map_or_else(Vec::new, |(ball, _)| ball.found);
             if all || found.len() < depth || depth == self.len() {
                 found.sort_unstable();
                 return Ok(found);
