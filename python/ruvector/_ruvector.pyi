@@ -1,6 +1,6 @@
 """The extension module. Its public names are exported by `ruvector`; import them from there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any, ClassVar, Literal, Self, SupportsIndex, final
 
@@ -9,6 +9,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
 
+from ruvector._tuning import Tuning
 from ruvector.typing import (
     ArrowArrayExportable,
     ArrowStreamExportable,
@@ -28,6 +29,7 @@ __all__ = [
     "MultiVectorIndex",
     "Nearest",
     "NestedHits",
+    "Table",
     "__version__",
     "_from_bytes",
     "_from_path",
@@ -425,6 +427,98 @@ class Index:
         │ 1         ┆ 0    ┆ 10  ┆ 1.0      │
         │ 1         ┆ 1    ┆ 20  ┆ 18.0     │
         └───────────┴──────┴─────┴──────────┘
+        """
+
+    def explain(
+        self,
+        queries: Queries,
+        k: SupportsIndex = 10,
+        *,
+        filter: Filter | None = None,
+        recall: float = 0.99,
+        nprobe: SupportsIndex | None = None,
+        epsilon: float | None = None,
+        exact: bool = False,
+        threads: SupportsIndex | None = None,
+    ) -> Table:
+        """
+        Tell what `search` does for each query, with the same arguments.
+
+        Returns
+        -------
+        Table
+            Columns ``query_row``; ``lists`` looked into; ``codes`` scanned in them (of allowed rows); ``pruned``,
+            those that the error bound dropped; ``survivors``, the others; ``reranked``, rows whose exact distance was
+            computed, all of them where codes are not used; and ``on_target``, whether the recall asked for was met
+            when the index measured itself and the query is no farther from the rows than they are from each other.
+            False for a search by ``nprobe``, which has no target. Null for a null query.
+
+        Examples
+        --------
+        >>> import numpy as np, ruvector as rv
+        >>> index = rv.build(np.random.default_rng(0).normal(size=(2000, 32)).astype("f4"))
+        >>> told = index.explain(index.reconstruct([0]), k=10).to_dict()
+        >>> told["codes"][0] == told["pruned"][0] + told["survivors"][0]
+        True
+        """
+
+    def measure_recall(
+        self,
+        queries: Queries,
+        k: SupportsIndex = 10,
+        *,
+        filter: Filter | None = None,
+        recall: float = 0.99,
+        nprobe: SupportsIndex | None = None,
+        epsilon: float | None = None,
+        threads: SupportsIndex | None = None,
+    ) -> float:
+        """
+        Search, search exactly, and give the share of the true neighbours that were found.
+
+        A row as near as the last true neighbour counts as one (see `ruvector.recall_at_k`), so the index must have
+        vectors; estimates cannot be compared with distances.
+
+        Examples
+        --------
+        >>> import numpy as np, ruvector as rv
+        >>> rows = np.random.default_rng(0).normal(size=(2000, 32)).astype("f4")
+        >>> rv.build(rows).measure_recall(rows[:50]) > 0.9
+        True
+        """
+
+    def tune(
+        self, queries: Queries | None = None, k: SupportsIndex = 10, *, threads: SupportsIndex | None = None
+    ) -> Tuning:
+        """
+        Measure what each recall costs.
+
+        Parameters
+        ----------
+        queries
+            Queries like those to come. Default: 200 rows of the index, each its own nearest neighbour.
+        k
+            The number of neighbours.
+        threads
+            As in `search`.
+
+        Returns
+        -------
+        Tuning
+            A ``frame``, an Arrow table of target, recall, queries per second and what `explain` counts; and a
+            ``picture``, the same as a curve in SVG, which notebooks show.
+
+        Raises
+        ------
+        InvalidParameter
+            For an index that keeps codes only.
+
+        Examples
+        --------
+        >>> import numpy as np, ruvector as rv
+        >>> index = rv.build(np.random.default_rng(0).normal(size=(2000, 32)).astype("f4"))
+        >>> index.tune().frame.to_dict()["target"]
+        [0.8, 0.9, 0.95, 0.97, 0.99, 0.995, 0.999]
         """
 
     def within(
@@ -916,6 +1010,36 @@ class MultiVectorIndex:
         """
 
     def __len__(self) -> int: ...
+
+@final
+class Table:
+    """
+    A small table of named columns of equal lengths, for whatever reads Arrow through ``__arrow_c_stream__``.
+
+    >>> Table({"lists": [1, 2], "recall": [0.9, 1.0]}).columns
+    ['lists', 'recall']
+    """
+
+    def __new__(cls, columns: Mapping[str, Sequence[float | None]]) -> Self:
+        """
+        Make a table of lists, each of whole numbers, floats or booleans.
+
+        Raises
+        ------
+        TypeError
+            For a list of anything else.
+        """
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns."""
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Give the columns as lists; nulls are None."""
+
+    def __len__(self) -> int: ...
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+    def __arrow_c_schema__(self) -> object: ...
 
 @final
 class Hits:

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use ruvector_core::{
     Error, Live, Pool, Vectors,
     ids::{Id, Ids},
-    index::{Effort, SearchParams},
+    index::{Effort, Explained, SearchParams},
     live::Nearest,
 };
 
@@ -17,6 +17,7 @@ use crate::{
     input::{self, Given, Role, Width},
     interrupt,
     progress::Progress,
+    table::{Column, PyTable},
 };
 
 /// How hard to look, as the keywords of a search say it.
@@ -74,6 +75,36 @@ pub(crate) fn search(
         return Ok(PyHits::ragged(hits));
     }
     Ok(PyHits::new(hits, k.min(snapshot.len())))
+}
+
+/// What a search does for each query.
+pub(crate) fn explain(
+    py: Python<'_>,
+    index: &Live,
+    asked: &Bound<'_, PyAny>,
+    k: Whole,
+    how: &Asked,
+    filter: Option<&Bound<'_, PyAny>>,
+) -> Result<PyTable> {
+    let mut params = how.params(k.count("k")?)?;
+    let pool = pool(how.threads)?;
+    let queries = queries(py, index, asked)?;
+    let allowed = filter.map(input::filter).transpose()?;
+    let snapshot = index.snapshot();
+    params.filter = allowed.map(|allowed| py.detach(|| allowed.of(&snapshot))).transpose()?;
+    let explained = py.detach(|| snapshot.explain(&queries, &params, &pool))?;
+    let whole = |of: fn(&Explained) -> usize| {
+        Column::Whole(explained.iter().map(|one| one.as_ref().map(|one| of(one) as i64)).collect())
+    };
+    Ok(PyTable::new(vec![
+        ("query_row", Column::Whole((0..explained.len()).map(|row| Some(row as i64)).collect())),
+        ("lists", whole(|one| one.lists)),
+        ("codes", whole(|one| one.codes)),
+        ("pruned", whole(|one| one.codes.saturating_sub(one.survivors))),
+        ("survivors", whole(|one| one.survivors)),
+        ("reranked", whole(|one| one.reranked)),
+        ("on_target", Column::Flag(explained.iter().map(|one| one.map(|one| one.on_target)).collect())),
+    ]))
 }
 
 /// One id as Python has it, of the type that the index has; `None` for anything that is no such id.

@@ -21,6 +21,7 @@ use crate::{
     error::{Failure, Result},
     export,
     hits::PyHits,
+    table::PyTable,
 };
 
 /// An index: safe to search and to change from many threads at once.
@@ -104,6 +105,55 @@ impl PyIndex {
         threads: Option<Whole>,
     ) -> Result<PyHits> {
         ask::search(py, &*self.get()?, queries, k, &Asked { recall, nprobe, epsilon, exact, threads }, filter)
+    }
+
+    /// What a search does for each query.
+    #[pyo3(
+        signature = (queries, k=Whole(10), *, filter=None, recall=0.99, nprobe=None, epsilon=None, exact=false,
+            threads=None),
+        text_signature = "($self, queries, k=10, *, filter=None, recall=0.99, nprobe=None, epsilon=None, \
+            exact=False, threads=None)"
+    )]
+    #[allow(clippy::too_many_arguments, reason = "keywords in Python")]
+    fn explain(
+        &self,
+        py: Python<'_>,
+        queries: &Bound<'_, PyAny>,
+        k: Whole,
+        filter: Option<&Bound<'_, PyAny>>,
+        recall: f64,
+        nprobe: Option<Whole>,
+        epsilon: Option<f64>,
+        exact: bool,
+        threads: Option<Whole>,
+    ) -> Result<PyTable> {
+        let how = Asked { recall, nprobe, epsilon, exact, threads };
+        ask::explain(py, &*self.get()?, queries, k, &how, filter)
+    }
+
+    /// The recall of a search, measured against the exact one.
+    #[pyo3(signature = (queries, k=Whole(10), **how))]
+    fn measure_recall(
+        slf: &Bound<'_, Self>,
+        queries: &Bound<'_, PyAny>,
+        k: Whole,
+        how: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<f64> {
+        let tuning = slf.py().import("ruvector._tuning")?;
+        tuning.getattr("measure_recall")?.call((slf, queries, k.0), how)?.extract()
+    }
+
+    /// What each recall costs, measured.
+    #[pyo3(signature = (queries=None, k=Whole(10), *, threads=None),
+        text_signature = "($self, queries=None, k=10, *, threads=None)")]
+    fn tune<'py>(
+        slf: &Bound<'py, Self>,
+        queries: Option<&Bound<'py, PyAny>>,
+        k: Whole,
+        threads: Option<Whole>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let tuning = slf.py().import("ruvector._tuning")?;
+        tuning.call_method1("tune", (slf, queries, k.0, threads.map(|threads| threads.0)))
     }
 
     /// All rows within a radius.

@@ -26,6 +26,7 @@ mod pickle;
 mod polars;
 mod progress;
 mod registry;
+mod table;
 
 #[pyo3::pymodule]
 mod _ruvector {
@@ -39,6 +40,7 @@ mod _ruvector {
         multi::PyMultiVectorIndex,
         pickle::{from_bytes, from_path},
         registry::{plan_reference, planned_indexes},
+        table::PyTable,
     };
 
     use pyo3::prelude::*;

@@ -12,7 +12,7 @@ use crate::{
     filter::Filter,
     hits::Hits,
     ids::{Id, Ids, OwnedId},
-    index::{Effort, SearchParams, check_radius},
+    index::{Effort, Explained, SearchParams, check_radius},
     monitor::Monitor,
     pool::Pool,
     topk::Candidate,
@@ -23,6 +23,26 @@ use crate::{
 const ROWS_AT_ONCE: usize = 4096;
 
 impl Snapshot {
+    /// What [`Snapshot::search`] does for each query; rows that are not coded yet count as reranked.
+    ///
+    /// # Errors
+    /// As [`Snapshot::search`].
+    pub fn explain(
+        &self,
+        queries: &Vectors,
+        params: &SearchParams,
+        pool: &Pool,
+    ) -> Result<Vec<Option<Explained>>> {
+        let allowed = self.allowed(params.filter.as_ref());
+        let filter = if self.dead() > 0 || params.filter.is_some() { allowed } else { None };
+        let params = SearchParams { filter, ..params.clone() };
+        let explained = self.index.explain(queries, &params, pool)?;
+        let each = explained
+            .into_iter()
+            .map(|one| one.map(|one| Explained { reranked: one.reranked + self.recent, ..one }));
+        Ok(each.collect())
+    }
+
     /// All rows within a radius: as [`crate::Index::within`].
     ///
     /// # Errors
