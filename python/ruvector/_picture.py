@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import ceil, floor, log10
 
+FONT = 'font-family="sans-serif" font-size="11"'
 WIDTH, HEIGHT, LEFT, BOTTOM, PAD = 480, 300, 70, 45, 15
 
 
@@ -30,16 +31,17 @@ def curve(points: list[tuple[float, float]], x_name: str, y_name: str) -> str:
     marks = [place(x, y) for x, y in points]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in marks)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
-        'font-size="11">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" {FONT}>',
         f'<path d="M{LEFT},{PAD}V{HEIGHT - BOTTOM}H{WIDTH - PAD}" fill="none" stroke="#888"/>',
         f'<polyline points="{line}" fill="none" stroke="#1f6fb2" stroke-width="2"/>',
         *(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="#1f6fb2"/>' for x, y in marks),
         text((LEFT + WIDTH - PAD) / 2, HEIGHT - 8, x_name),
         text(LEFT, PAD - 4, y_name, "start"),
     ]
-    for power in range(low_y, low_y + span_y + 1):
-        parts.append(text(LEFT - 6, place(low_x, 10.0**power)[1] + 4, f"{10**power:,}", "end"))
-    for x in (low_x, (low_x + high_x) / 2, high_x):
-        parts.append(text(place(x, 10.0**low_y)[0], HEIGHT - BOTTOM + 16, f"{x:.3f}"))
+    powers = [10.0**power for power in range(low_y, low_y + span_y + 1)]
+    parts.extend(text(LEFT - 6, place(low_x, y)[1] + 4, f"{y:,.0f}", "end") for y in powers)
+    below = HEIGHT - BOTTOM + 16
+    parts.extend(
+        text(place(x, powers[0])[0], below, f"{x:.3f}") for x in (low_x, (low_x + high_x) / 2, high_x)
+    )
     return "".join([*parts, "</svg>"])

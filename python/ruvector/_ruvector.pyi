@@ -447,10 +447,10 @@ class Index:
         Returns
         -------
         Table
-            Columns ``query_row``; ``lists`` looked into; ``codes`` scanned in them (of allowed rows); ``pruned``,
-            those that the error bound dropped; ``survivors``, the others; ``reranked``, rows whose exact distance was
-            computed, all of them where codes are not used; and ``on_target``, whether the recall asked for was met
-            when the index measured itself and the query is no farther from the rows than they are from each other.
+            Columns ``query_row``; ``lists`` looked into; ``codes`` scanned in them (of allowed rows);
+            ``pruned``, those that the error bound dropped; ``survivors``, the others; ``reranked``, rows
+            whose exact distance was computed, all of them where codes are not used; and ``on_target``, whether the
+            recall asked for was met when the index measured itself and the query is as near as the rows are.
             False for a search by ``nprobe``, which has no target. Null for a null query.
 
         Examples
@@ -476,8 +476,8 @@ class Index:
         """
         Search, search exactly, and give the share of the true neighbours that were found.
 
-        A row as near as the last true neighbour counts as one (see `ruvector.recall_at_k`), so the index must have
-        vectors; estimates cannot be compared with distances.
+        A row as near as the last true neighbour counts as one (see `ruvector.recall_at_k`), so the index must
+        have vectors; estimates cannot be compared with distances.
 
         Examples
         --------
@@ -1016,7 +1016,8 @@ class Table:
     """
     A small table of named columns of equal lengths, for whatever reads Arrow through ``__arrow_c_stream__``.
 
-    >>> Table({"lists": [1, 2], "recall": [0.9, 1.0]}).columns
+    >>> import ruvector as rv
+    >>> rv.Table({"lists": [1, 2], "recall": [0.9, 1.0]}).columns
     ['lists', 'recall']
     """
 

@@ -1,11 +1,11 @@
-"""What a recall costs: the bodies of `Index.tune` and `Index.measure_recall`."""
+"""What a recall costs: the body of `Index.tune`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ruvector._picture import curve
 from ruvector._ruvector import Table, recall_at_k
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 TARGETS = (0.8, 0.9, 0.95, 0.97, 0.99, 0.995, 0.999)
 SAMPLE = 200
-# A search is timed for about this long, and at least twice.
-SECONDS = 0.2
+# A search is timed for about this long, and at least so many times.
+SECONDS, PASSES = 0.2, 2
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,9 @@ class Tuning:
     Attributes
     ----------
     frame
-        An Arrow table with the columns ``target``, ``recall`` (measured, by distance), ``queries_per_second``,
-        ``lists``, ``codes`` and ``reranked`` (means over the queries) and ``on_target`` (the share of the queries).
+        An Arrow table with the columns ``target``, ``recall`` (measured, by distance),
+        ``queries_per_second``, ``lists``, ``codes`` and ``reranked`` (means over the queries) and
+        ``on_target`` (the share of the queries).
     picture
         The recall against queries per second, as SVG. A notebook shows it by itself.
     """
@@ -42,15 +43,9 @@ class Tuning:
         return self.picture
 
 
-def measure_recall(index: Index, queries: Queries, k: int = 10, **how: Any) -> float:
-    """The share of the true neighbours that a search finds."""
-    truth = index.search(queries, k, exact=True, filter=how.get("filter"), threads=how.get("threads"))
-    return recall_at_k(index.search(queries, k, **how), truth)
-
-
 def tune(index: Index, queries: Queries | None = None, k: int = 10, threads: int | None = None) -> Tuning:
     """Search at several targets, and tell what each costs."""
-    asked: Any = sample(index) if queries is None else queries
+    asked = sample(index) if queries is None else queries
     truth = index.search(asked, k, exact=True, threads=threads)
     columns: dict[str, list[float]] = {}
     for target in TARGETS:
@@ -62,15 +57,15 @@ def tune(index: Index, queries: Queries | None = None, k: int = 10, threads: int
     return Tuning(Table(columns), curve(points, "recall", "queries per second"))
 
 
-def sample(index: Index) -> Any:
+def sample(index: Index) -> Queries:
     """Evenly spaced rows of the index, which play the query."""
-    if index.vectors is None:
-        raise InvalidParameter("queries: expected some, got None and an index that keeps codes only")
+    if index.vectors == "none":
+        raise InvalidParameter("queries", "some", "none, and an index that keeps codes only")
     step = max(1, len(index) // SAMPLE)
     return index.reconstruct(list(islice(index, 0, None, step)))
 
 
-def measure(index: Index, queries: Any, k: int, target: float, threads: int | None) -> dict[str, float]:
+def measure(index: Index, queries: Queries, k: int, target: float, threads: int | None) -> dict[str, float]:
     """One row of the table, without its recall."""
     explained = index.explain(queries, k, recall=target, threads=threads).to_dict()
     counted = [row for row, lists in enumerate(explained["lists"]) if lists is not None]
@@ -79,7 +74,7 @@ def measure(index: Index, queries: Any, k: int, target: float, threads: int | No
         for name in ("lists", "codes", "reranked", "on_target")
     }
     best, start, passes = float("inf"), perf_counter(), 0
-    while passes < 2 or perf_counter() - start < SECONDS:
+    while passes < PASSES or perf_counter() - start < SECONDS:
         begin = perf_counter()
         index.search(queries, k, recall=target, threads=threads)
         best, passes = min(best, perf_counter() - begin), passes + 1

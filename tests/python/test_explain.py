@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+
 import ruvector as rv
 
 RNG = np.random.default_rng(8)
@@ -27,7 +28,8 @@ def test_counts_add_up(index: rv.Index) -> None:
     told = index.explain(QUERIES, k=5).to_dict()
     assert told["query_row"] == list(range(40))
     for lists, codes, pruned, survivors, reranked, on_target in zip(
-        *(told[name] for name in ("lists", "codes", "pruned", "survivors", "reranked", "on_target")), strict=True
+        *(told[name] for name in ("lists", "codes", "pruned", "survivors", "reranked", "on_target")),
+        strict=True,
     ):
         assert 1 <= lists <= index.nlist
         assert codes == pruned + survivors <= len(index)
@@ -48,8 +50,10 @@ def test_exact_searches_compare_with_every_row(index: rv.Index) -> None:
 
 
 def test_queries_far_from_every_row_are_not_on_target(index: rv.Index) -> None:
-    told = index.explain(QUERIES + 50.0).to_dict()
-    assert not any(on for on, lists in zip(told["on_target"], told["lists"], strict=True) if lists < index.nlist)
+    told = index.explain(QUERIES + np.float32(50)).to_dict()
+    assert not any(
+        on for on, lists in zip(told["on_target"], told["lists"], strict=True) if lists < index.nlist
+    )
 
 
 def test_nprobe_has_no_target_and_a_null_query_no_row(index: rv.Index) -> None:
@@ -83,7 +87,7 @@ def test_tuning_asks_with_rows_of_its_own(index: rv.Index) -> None:
 
 def test_codes_alone_cannot_be_tuned(tmp_path: object) -> None:
     index = rv.build(TABLE)
-    index.save(f"{tmp_path}/codes.rbpx", vectors=None)
+    index.save(f"{tmp_path}/codes.rbpx", vectors="none")
     codes = rv.open(f"{tmp_path}/codes.rbpx")
     with pytest.raises(rv.InvalidParameter, match="codes only"):
         codes.tune()

@@ -8,6 +8,7 @@ use ruvector_core::{
     ids::{Id, Ids},
     index::{Effort, Explained, SearchParams},
     live::Nearest,
+    recall::recall_at_k,
 };
 
 use crate::{
@@ -105,6 +106,29 @@ pub(crate) fn explain(
         ("reranked", whole(|one| one.reranked)),
         ("on_target", Column::Flag(explained.iter().map(|one| one.map(|one| one.on_target)).collect())),
     ]))
+}
+
+/// The share of the true neighbours that a search finds.
+pub(crate) fn measure_recall(
+    py: Python<'_>,
+    index: &Live,
+    asked: &Bound<'_, PyAny>,
+    k: Whole,
+    how: &Asked,
+    filter: Option<&Bound<'_, PyAny>>,
+) -> Result<f64> {
+    let mut params = how.params(k.count("k")?)?;
+    let pool = pool(how.threads)?;
+    let queries = queries(py, index, asked)?;
+    let allowed = filter.map(input::filter).transpose()?;
+    let snapshot = index.snapshot();
+    params.filter = allowed.map(|allowed| py.detach(|| allowed.of(&snapshot))).transpose()?;
+    let exact = SearchParams { effort: Effort::Exact, ..params.clone() };
+    let size = queries.len().saturating_mul(snapshot.len()).saturating_mul(queries.dim());
+    interrupt::run(py, size, &mut Progress::off(), |monitor| {
+        let truth = snapshot.search(&queries, &exact, &pool, monitor)?;
+        recall_at_k(&snapshot.search(&queries, &params, &pool, monitor)?, &truth)
+    })
 }
 
 /// One id as Python has it, of the type that the index has; `None` for anything that is no such id.

@@ -132,15 +132,25 @@ impl PyIndex {
     }
 
     /// The recall of a search, measured against the exact one.
-    #[pyo3(signature = (queries, k=Whole(10), **how))]
+    #[pyo3(
+        signature = (queries, k=Whole(10), *, filter=None, recall=0.99, nprobe=None, epsilon=None, threads=None),
+        text_signature = "($self, queries, k=10, *, filter=None, recall=0.99, nprobe=None, epsilon=None, \
+            threads=None)"
+    )]
+    #[allow(clippy::too_many_arguments, reason = "keywords in Python")]
     fn measure_recall(
-        slf: &Bound<'_, Self>,
+        &self,
+        py: Python<'_>,
         queries: &Bound<'_, PyAny>,
         k: Whole,
-        how: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<f64> {
-        let tuning = slf.py().import("ruvector._tuning")?;
-        tuning.getattr("measure_recall")?.call((slf, queries, k.0), how)?.extract()
+        filter: Option<&Bound<'_, PyAny>>,
+        recall: f64,
+        nprobe: Option<Whole>,
+        epsilon: Option<f64>,
+        threads: Option<Whole>,
+    ) -> Result<f64> {
+        let how = Asked { recall, nprobe, epsilon, exact: false, threads };
+        ask::measure_recall(py, &*self.get()?, queries, k, &how, filter)
     }
 
     /// What each recall costs, measured.
