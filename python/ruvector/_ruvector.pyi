@@ -449,8 +449,9 @@ class Index:
         Table
             Columns ``query_row``; ``lists`` looked into; ``codes`` scanned in them (of allowed rows);
             ``pruned``, those that the error bound dropped; ``survivors``, the others; ``reranked``, rows
-            whose exact distance was computed, all of them where codes are not used; and ``on_target``, whether the
-            recall asked for was met when the index measured itself and the query is as near as the rows are.
+            whose exact distance was computed, all of them where codes are not used; and ``on_target``,
+            whether the recall asked for was met when the index measured itself and the query is as near as
+            the rows are.
             False for a search by ``nprobe``, which has no target. Null for a null query.
 
         Examples

@@ -60,7 +60,9 @@ def tune(index: Index, queries: Queries | None = None, k: int = 10, threads: int
 def sample(index: Index) -> Queries:
     """Evenly spaced rows of the index, which play the query."""
     if index.vectors == "none":
-        raise InvalidParameter("queries", "some", "none, and an index that keeps codes only")
+        expected, actual = "queries, or an index with vectors", "neither: the index keeps codes only"
+        message = f"queries: expected {expected}, got {actual}"
+        raise InvalidParameter(message, name="queries", expected=expected, actual=actual)
     step = max(1, len(index) // SAMPLE)
     return index.reconstruct(list(islice(index, 0, None, step)))
 
