@@ -1,6 +1,6 @@
 """The extension module. Its public names are exported by `ruvector`; import them from there."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any, ClassVar, Literal, Self, SupportsIndex, final
 
@@ -35,6 +35,7 @@ __all__ = [
     "_from_path",
     "buffer_addresses",
     "build",
+    "build_stream",
     "cpu_features",
     "exact_search",
     "open",
@@ -136,6 +137,58 @@ def build(
     ... )
     >>> rv.build(docs, ids="title", metric="cosine")
     Index(3 x 2, cosine, 1 lists, 1 bit, borrowed vectors, ...)
+    """
+
+def build_stream(
+    batches: Callable[[], Iterable[VectorSource]] | Iterable[VectorSource],
+    *,
+    column: str | None = None,
+    ids: str | None = None,
+    vectors: Literal["none", "f16", "f32"] = "f16",
+    rows: SupportsIndex | None = None,
+    metric: Metric = "l2sq",
+    nlist: SupportsIndex | None = None,
+    bits: SupportsIndex = 1,
+    seed: SupportsIndex = 0,
+    threads: SupportsIndex | None = None,
+    progress: bool | ProgressCallback = False,
+) -> Index:
+    """
+    Build an index of a table that comes in batches and never lies in memory as a whole.
+
+    Memory holds the codes, the vectors that are kept, a sample, and one batch.
+
+    Parameters
+    ----------
+    batches
+        A callable that gives the batches from the beginning each time it is called, for two passes: one draws a
+        sample of all rows, one codes them. Or an iterable, for one pass: then the first rows are the sample, so they
+        should not be sorted. A batch is whatever `build` takes.
+    column
+        As in `build`, for each batch.
+    ids
+        The name of the column of ids in each batch. Default: row numbers.
+    vectors
+        How vectors are kept in the index: not at all, as half floats, or as floats. There is no column to borrow
+        them from.
+    rows
+        How many rows will come, if known. Helps one pass to choose the number of lists.
+    metric, nlist, bits, seed, threads, progress
+        As in `build`.
+
+    Raises
+    ------
+    DimensionMismatch, DuplicateId, EmptyIndex, InvalidParameter, InvalidVector, InvalidVectorType, KeyboardInterrupt
+        As in `build`; and whatever the batches raise.
+
+    Examples
+    --------
+    >>> import numpy as np, ruvector as rv
+    >>> def batches():
+    ...     return (np.random.default_rng(part).normal(size=(500, 16)).astype("f4") for part in range(4))
+    >>> index = rv.build_stream(batches, metric="cosine")
+    >>> len(index), index.vectors
+    (2000, 'stored')
     """
 
 def open(  # noqa: A001 - read as rv.open

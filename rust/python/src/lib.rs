@@ -26,6 +26,7 @@ mod pickle;
 mod polars;
 mod progress;
 mod registry;
+mod stream;
 mod table;
 
 #[pyo3::pymodule]
@@ -40,6 +41,7 @@ mod _ruvector {
         multi::PyMultiVectorIndex,
         pickle::{from_bytes, from_path},
         registry::{plan_reference, planned_indexes},
+        stream::build_stream,
         table::PyTable,
     };
 
