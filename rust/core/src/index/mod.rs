@@ -4,6 +4,7 @@ mod build;
 mod calibrate;
 mod candidates;
 mod filtered;
+mod keep;
 mod lists;
 mod reach;
 mod route;

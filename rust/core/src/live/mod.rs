@@ -28,6 +28,7 @@
 mod compact;
 mod delta;
 mod draft;
+mod held;
 mod part;
 mod repack;
 mod snapshot;
