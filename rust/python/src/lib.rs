@@ -22,7 +22,9 @@ mod input;
 mod interrupt;
 mod pickle;
 mod polars;
+mod preset;
 mod progress;
+mod rbpx;
 mod registry;
 
 #[pyo3::pymodule]
@@ -34,6 +36,14 @@ mod _ruvector {
         hits::{PyHits, PyNestedHits},
         index::PyIndex,
         pickle::{from_bytes, from_path},
+        preset::{
+            codes::{PyArrowColumn, preset_ids, preset_norms, preset_packed},
+            originals::preset_originals,
+            preset_adopt, preset_build, preset_held_bytes, preset_put, preset_put_batch,
+            rotation::{PyRotation, preset_rotation},
+            scores::{PyScores, preset_pairs, preset_scores},
+        },
+        rbpx::{is_rbpx1, read_rbpx1, write_rbpx1},
         registry::{plan_reference, planned_indexes},
     };
 
