@@ -13,7 +13,15 @@ OLD_POLARS := 1.20.0 1.41.2
 DEMO := .venv/.demo
 DEV := .venv/.dev
 WHEEL := .venv/.wheel
-ENGINES := $(OLD_POLARS:%=.venv/engines/polars-%/.done)
+UPSTREAM := .venv/upstream/.done
+ENGINES := $(OLD_POLARS:%=# The package whose files we read and write. It has our import name: an environment of its own keeps the two apart.
+$(UPSTREAM): $(DEMO)
+	rm -rf $(@D)
+	$(BIN)/python -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --no-deps ruvector==0.1.4 numpy==2.4.6
+	touch $@
+
+.venv/engines/polars-%/.done)
 SOURCES := pyproject.toml README.md $(wildcard Cargo.*) $(shell find rust python -type f \
 	\( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name py.typed \) 2>/dev/null)
 
@@ -46,7 +54,7 @@ test-rust: ## the tests of the crates
 test-neon: ## the tests of the kernels on aarch64, by an emulator (tools/test_neon.sh says what it needs)
 	tools/test_neon.sh
 
-test-python: $(DEV) $(WHEEL) $(ENGINES) ## the tests of the wheel, each Polars, each example, its size and import time
+test-python: $(DEV) $(WHEEL) $(ENGINES) $(UPSTREAM) ## the tests of the wheel, each Polars, each example, its size and import time
 	$(BIN)/python -m pytest
 	for version in $(OLD_POLARS); do \
 		PYTHONPATH=.venv/engines/polars-$$version POLARS_EXPECTED=$$version \
@@ -54,6 +62,7 @@ test-python: $(DEV) $(WHEEL) $(ENGINES) ## the tests of the wheel, each Polars, 
 	done
 	for example in examples/*/main.py; do echo "$$example"; $(BIN)/python -W error "$$example"; done
 	$(BIN)/python -m benches.search --smoke
+	$(BIN)/python -m benches.presets --smoke
 	$(BIN)/python tools/check_wheel.py
 
 bench: $(WHEEL) ## recall and queries per second beside exact search (and faiss, usearch where installed)

@@ -152,8 +152,8 @@ def open(  # noqa: A001 - read as rv.open
     Open a saved index.
 
     The file is mapped and searched in place: opening takes no time but for the check, and processes share its
-    pages. A file of upstream's format, ``.rbpx`` version 1, is known by its first bytes; it holds no codes, so
-    that the index is built again from its vectors, in memory.
+    pages. A file of upstream's format, ``.rbpx`` version 1, is known by its first bytes; it holds no codes,
+    so the index is built again from its vectors, in memory.
 
     Parameters
     ----------
@@ -885,7 +885,7 @@ class Scores:
         """Return the table as a `polars.DataFrame`."""
 
     def to_numpy(self) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
-        """Return ids and scores as two arrays of shape ``(num_queries, min(k, rows))``, as `Hits.to_numpy`."""
+        """Return ids and scores as two arrays of shape ``(num_queries, min(k, rows))``; as `Hits`."""
 
     def __len__(self) -> int: ...
     def __arrow_c_schema__(self) -> object: ...

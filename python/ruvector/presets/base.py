@@ -11,12 +11,8 @@ from ruvector._ruvector import (
     preset_build,
     preset_held_bytes,
     preset_ids,
-    preset_norms,
-    preset_originals,
     preset_packed,
     preset_pairs,
-    preset_put,
-    preset_put_batch,
     preset_rotation,
     preset_scores,
     read_rbpx1,
@@ -26,17 +22,13 @@ from ruvector._ruvector import open as open_index
 from ruvector.errors import EmptyIndex, InvalidParameter, InvalidVectorType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from os import PathLike
     from typing import Self, SupportsIndex
-
-    import numpy as np
-    import numpy.typing as npt
 
     from ruvector._ruvector import ArrowColumn, Hits, Index, Rotation, Scores
     from ruvector.typing import Filter, IdColumn, Metric, ProgressCallback, Queries, VectorSource
 
-__all__ = ["KIND", "Neighbor", "Preset", "refuse"]
+__all__ = ["KIND", "Handle", "Neighbor", "refuse"]
 
 KIND: Literal["fht-kac"] = "fht-kac"
 """The one kind of rotation that the engine has."""
@@ -57,7 +49,7 @@ class Neighbor(NamedTuple):
     score: float
 
 
-class Preset:
+class Handle:
     """The common ground of the presets: an engine index, and whether it has its vectors.
 
     Safe to search and to change from many threads at once.
@@ -137,8 +129,6 @@ class Preset:
             rerank_factor = (factor or 20) if originals else 1
         return cls._wrap(preset_adopt(index, originals), rerank_factor)
 
-    # -- what it is ------------------------------------------------------------------------------------------
-
     @property
     def dim(self) -> int:
         """Elements per vector."""
@@ -171,7 +161,7 @@ class Preset:
 
     @property
     def memory_bytes(self) -> int:
-        """All bytes that it keeps alive: codes, tables, vectors (lent ones, too), mapped pages of its file."""
+        """All bytes that it keeps alive: codes, tables, vectors (borrowed ones, too), mapped pages."""
         return preset_held_bytes(self._index)
 
     def rotation(self) -> Rotation:
@@ -202,33 +192,11 @@ class Preset:
         """
         return preset_packed(self._index)
 
-    @property
-    def norms(self) -> ArrowColumn:
-        """
-        The Euclidean lengths of all vectors, as an Arrow array of float32 in the order of `ids`.
-
-        The engine's codes are relative to centroids and do not tell them; they are computed from the vectors.
-
-        Raises
-        ------
-        InvalidVectorType
-            If the index keeps codes only; it is a `TypeError`.
-        EmptyIndex
-            If all rows were deleted.
-        """
-        self._need_originals("norms")
-        with self._lock:
-            self._originals()
-            index = self._index
-        return preset_norms(index)
-
-    # -- searching -------------------------------------------------------------------------------------------
-
     def _search(
         self, query: Queries, k: SupportsIndex, filter: Filter | None, recall: float, *, exact: bool
     ) -> list[Neighbor]:
         hits = self._ask(query, k, filter, recall, exact=exact)
-        return [Neighbor(id, score) for id, score in preset_pairs(hits)]
+        return [Neighbor(*pair) for pair in preset_pairs(hits)]
 
     def _search_batch(
         self, queries: Queries, k: SupportsIndex, filter: Filter | None, recall: float, *, exact: bool
@@ -242,101 +210,6 @@ class Preset:
         if len(index) == 0:
             raise EmptyIndex("empty index: all rows were deleted")
         return index.search(queries, k, filter=filter, recall=recall, exact=exact)
-
-    # -- changing --------------------------------------------------------------------------------------------
-
-    def add(self, id: int | str, vector: Queries) -> None:
-        """
-        Add one row. It is there for every search that begins afterwards.
-
-        Parameters
-        ----------
-        id
-            An id that no row has, of the index's type.
-        vector
-            One vector of `dim` float32.
-
-        Raises
-        ------
-        DuplicateId
-            If a row has that id. Nothing is changed then, as with every other error.
-        DimensionMismatch
-            If the vector is not as long as the others.
-        InvalidVector, InvalidVectorType
-            If it holds NaN or infinity, or is no column of float32.
-
-        Examples
-        --------
-        >>> import ruvector as rv
-        >>> index = rv.RabitqPlusIndex.build([[0.0, 0.0], [3.0, 4.0]])
-        >>> index.add(id=7, vector=[6.0, 8.0])
-        >>> index.search([6.0, 8.0], k=1)
-        [Neighbor(id=7, score=0.0)]
-        """
-        with self._lock:
-            preset_put(self._index, id, vector, replace=False)
-
-    def add_batch(self, ids: IdColumn | str, vectors: VectorSource, *, column: str | None = None) -> None:
-        """
-        Add rows. All of them are there afterwards, or none.
-
-        Parameters
-        ----------
-        ids
-            One id per row, none of them there already; or the name of a column of `vectors`.
-        vectors
-            Vectors of shape (rows, dim), float32. Null rows are left out.
-        column
-            The vector column of a table. Needed only if there are several.
-
-        Raises
-        ------
-        DuplicateId, DimensionMismatch, InvalidVector, InvalidVectorType
-            As `add`.
-        InvalidParameter
-            If there is not one id per row.
-        """
-        with self._lock:
-            preset_put_batch(self._index, vectors, ids, replace=False, column=column)
-
-    def upsert(self, id: int | str, vector: Queries) -> bool:
-        """
-        Add one row, in place of the row with its id if there is one.
-
-        Returns
-        -------
-        bool
-            Whether a row was replaced.
-
-        Raises
-        ------
-        DimensionMismatch, InvalidVector, InvalidVectorType
-            As `add`.
-        """
-        with self._lock:
-            return preset_put(self._index, id, vector, replace=True) > 0
-
-    def upsert_batch(self, ids: IdColumn | str, vectors: VectorSource, *, column: str | None = None) -> int:
-        """
-        Add rows, each in place of the row with its id if there is one; return how many were replaced.
-
-        Of several rows with one id the last counts. All of them are there afterwards, or none. Parameters and
-        errors are those of `add_batch`, but for `DuplicateId`.
-        """
-        with self._lock:
-            return preset_put_batch(self._index, vectors, ids, replace=True, column=column)
-
-    def delete(self, id: int | str) -> bool:
-        """Delete the row with this id, and return whether there was one."""
-        with self._lock:
-            return self._index.delete([id]) > 0  # type: ignore[arg-type, list-item] # pyright: ignore[reportArgumentType]
-
-    def delete_batch(self, ids: IdColumn) -> int:
-        """Delete the rows with these ids, and return how many there were. Unknown ids are ignored."""
-        with self._lock:
-            return self._index.delete(ids)
-
-    # -- a file ----------------------------------------------------------------------------------------------
 
     def save(self, path: str | PathLike[str], *, format: Literal["arrow", "rbpx1"] = "arrow") -> None:
         """
@@ -372,8 +245,6 @@ class Preset:
         with self._lock:
             self._index.save(path)
 
-    # -- vectors, where they are kept ------------------------------------------------------------------------
-
     @property
     def _keeps(self) -> bool:
         return self._index.vectors != "none"
@@ -388,70 +259,6 @@ class Preset:
                 actual=f"a {name} of codes only",
             )
 
-    def _originals(self) -> npt.NDArray[np.float32]:
-        """All vectors in one piece, where they are copied to if they lie otherwise. The lock is held."""
-        if len(self._index) == 0:
-            import numpy as np
-
-            return np.empty((0, self.dim), np.float32)
-        self._index, array = preset_originals(self._index)
-        return array
-
-    def __array__(
-        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None  # noqa: FBT001 - numpy's protocol
-    ) -> npt.NDArray[Any]:
-        """
-        Return all vectors, read-only, of shape (rows, dim) and dtype float32, in the order of `ids`.
-
-        Nothing is copied while they lie in one piece, as they do in an index that was built from one array
-        and has not changed. Otherwise they are copied into one piece once, which then takes the place of the
-        old ones. An array that was handed out stays as it is, whatever happens to the index.
-
-        Raises
-        ------
-        InvalidVectorType
-            If the index keeps codes only; it is a `TypeError`.
-        """
-        self._need_originals("vectors")
-        with self._lock:
-            array = self._originals()
-        if dtype is not None and array.dtype != dtype:
-            if copy is False:
-                raise ValueError(f"copy=False: expected dtype float32, got {dtype}")
-            return array.astype(dtype)
-        return array.copy() if copy else array
-
-    def __getitem__(self, id: int | str, /) -> npt.NDArray[np.float32]:
-        """
-        Return the vector of the row with this id, a copy of shape (dim,).
-
-        Raises
-        ------
-        UnknownId
-            If no row has it; it is a `KeyError`.
-        InvalidVectorType
-            If the index keeps codes only; it is a `TypeError`.
-        """
-        self._need_originals("vectors")
-        return self._index[id]
-
-    def __iter__(self) -> Iterator[tuple[Any, npt.NDArray[np.float32]]]:
-        """
-        Iterate over pairs of an id and its vector, a read-only view of shape (dim,), in the order of `ids`.
-
-        Raises
-        ------
-        InvalidVectorType
-            If the index keeps codes only; it is a `TypeError`.
-        """
-        self._need_originals("vectors")
-        with self._lock:
-            array = self._originals()
-            ids = iter(self._index)
-        return zip(ids, array, strict=True)
-
-    # -- what Python asks ------------------------------------------------------------------------------------
-
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self._index)
@@ -462,7 +269,7 @@ class Preset:
 
     def __eq__(self, other: object, /) -> bool:
         """Return whether no search can tell the two apart: the same class, rows and seed."""
-        if not isinstance(other, Preset) or type(self) is not type(other):
+        if not isinstance(other, Handle) or type(self) is not type(other):
             return NotImplemented
         one, two = self._index, other._index
         if len(one) != len(two) or len(one) == 0:
@@ -475,15 +282,11 @@ class Preset:
         return f"{type(self).__name__}({size}, memory_bytes={self.memory_bytes})"
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle as the engine's index does: its path where the file can stand for it, its bytes otherwise."""
-        return _restore, (type(self), self._index, self._rerank_factor)
+        """Pickle as the engine's index does: its path where the file can stand for it, or its bytes."""
+        return self._wrap, (self._index, self._rerank_factor)
 
 
-Preset.__hash__ = None  # type: ignore[assignment] # pyright: ignore[reportAttributeAccessIssue]
-
-
-def _restore(cls: type[Preset], index: Index, rerank_factor: int) -> Preset:
-    return cls._wrap(index, rerank_factor)  # noqa: SLF001 - the pickle of its own class
+Handle.__hash__ = None  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def refuse(name: str, expected: str, actual: str) -> NoReturn:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ruvector.presets.base import KIND, Preset
+from ruvector.presets.base import KIND
+from ruvector.presets.vectors import Preset
 
 if TYPE_CHECKING:
     from os import PathLike

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ruvector.presets.base import KIND, Preset
+from ruvector.presets.base import KIND
+from ruvector.presets.vectors import Preset
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -75,7 +76,7 @@ class Coded(Preset):
 
 
 class RabitqIndex(Coded):
-    """Codes only, the smallest index: ``dim / 8`` bytes and some 20 more per row. Scores are estimates.
+    """Codes only, the smallest index: ``dim / 8`` bytes and some 35 more per row. Scores are estimates.
 
     The vectors it was built from are let go of. Rows that were added later have exact scores until there are
     some thousands of them, for until then they are not coded.
@@ -91,7 +92,7 @@ class RabitqIndex(Coded):
     >>> index = rv.RabitqIndex.build(vectors)
     >>> index.search(vectors[7], k=1)[0].id
     7
-    >>> index.memory_bytes < vectors.nbytes / 5
+    >>> index.memory_bytes < vectors.nbytes / 4
     True
     """
 

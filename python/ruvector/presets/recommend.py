@@ -88,12 +88,13 @@ def recommend(n: SupportsIndex, dim: SupportsIndex, recall_target: float = 0.99)
         (point for point in here if point.measured_recall >= recall_target),
         key=lambda point: point.queries_per_second,
     )
+    vectors = 0 if best.preset == "RabitqIndex" else 4 * rows * width
     return Recommendation(
-        index=best.index,
+        index=best.preset,
         recall=best.recall,
         measured_recall=best.measured_recall,
         queries_per_second=best.queries_per_second,
         measured_n=best.n,
         measured_dim=best.dim,
-        memory_bytes=round(best.bytes_beside * rows) + (0 if best.index == "RabitqIndex" else 4 * rows * width),
+        memory_bytes=round(best.bytes_beside * rows) + vectors,
     )
