@@ -284,6 +284,14 @@ def test_files_cross_over_between_classes(docs: Vectors, tmp_path: Path) -> None
 
 
 @each
+def test_all_presets_are_built_alike(preset: Any, docs: Vectors) -> None:
+    options: dict[str, Any] = {"seed": 7, "rerank_factor": 5, "rotation": "fht-kac", "bits": 1, "nlist": 3}
+    index = preset.build(docs, ids=range(2000), metric="l2", **options)
+    assert (index.seed, index.bits, index.metric) == (7, 1, "l2")
+    assert index.nlist == (1 if preset is rv.FlatF32Index else 3)
+
+
+@each
 def test_equal_means_class_rows_and_seed(preset: Any, docs: Vectors) -> None:
     index = preset.build(docs[:200])
     assert index == preset.build(docs[:200])

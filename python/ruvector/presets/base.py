@@ -58,6 +58,8 @@ class Handle:
     __slots__ = ("__weakref__", "_index", "_lock", "_rerank_factor")
     __hash__: ClassVar[None]  # type: ignore[assignment] # pyright: ignore[reportIncompatibleMethodOverride]
 
+    _lists: ClassVar[int | None] = None
+    """How many inverted lists it has, whatever is asked for."""
     _index: Index
     _rerank_factor: int
     _lock: Lock
@@ -82,22 +84,65 @@ class Handle:
         return factor
 
     @classmethod
-    def _build(
+    def _wants_vectors(cls, rerank_factor: int) -> bool:  # noqa: ARG003 - for those that ask
+        return True
+
+    @classmethod
+    def build(
         cls,
         vectors: VectorSource,
-        ids: IdColumn | str | None,
-        rerank_factor: SupportsIndex,
         *,
-        originals: bool,
-        rotation: str,
-        column: str | None,
-        metric: Metric,
-        nlist: SupportsIndex | None,
-        bits: SupportsIndex,
-        seed: SupportsIndex,
-        threads: SupportsIndex | None,
-        progress: bool | ProgressCallback,
+        ids: IdColumn | str | None = None,
+        seed: SupportsIndex = 42,
+        rerank_factor: SupportsIndex = 20,
+        metric: Metric = "l2sq",
+        rotation: Literal["fht-kac"] = KIND,
+        bits: SupportsIndex = 1,
+        nlist: SupportsIndex | None = None,
+        column: str | None = None,
+        threads: SupportsIndex | None = None,
+        progress: bool | ProgressCallback = False,
     ) -> Self:
+        """
+        Build an index. All presets are built alike, so that one can take the place of another.
+
+        Parameters
+        ----------
+        vectors
+            Vectors of shape (n, dim): a C-contiguous float32 array, an Arrow column of float32 (Polars,
+            pyarrow, ...) or a table with one, none of which is copied; or nested lists, which are. Null rows
+            are left out.
+        ids
+            One integer of 64 bits or string per row, or the name of a column. Default: 0 to n - 1.
+        seed
+            Fixes everything that is drawn by lot. The same vectors and seed give the same index.
+        rerank_factor
+            At least 1. A `RabitqAsymIndex` keeps vectors if it is above 1, and ``rbpx1`` files carry it. It
+            does not say how many rows are compared exactly: the error bound of the codes decides that for
+            each query, by the recall that the search asks for.
+        metric
+            ``"l2sq"``, ``"l2"``, ``"cosine"`` or ``"ip"`` (see `ruvector.build`).
+        rotation
+            The kind of rotation; the engine has one.
+        bits
+            Bits per dimension of the codes.
+        nlist
+            The number of inverted lists. Default: by the number of rows. A `FlatF32Index` has one.
+        column
+            The vector column of a table. Needed only if there are several.
+        threads, progress
+            As in `ruvector.build`.
+
+        Raises
+        ------
+        EmptyIndex
+            If there is no row.
+        InvalidVectorType
+            If the vectors are of another type than float32, or their memory is laid out otherwise. Nothing is
+            ever converted without being asked for.
+        InvalidVector, InvalidParameter, DuplicateId
+            As in `ruvector.build`.
+        """
         if rotation != KIND:
             refuse("rotation", repr(KIND), repr(rotation))
         factor = cls._factor(rerank_factor)
@@ -106,12 +151,12 @@ class Handle:
             ids,
             column=column,
             metric=metric,
-            nlist=nlist,
+            nlist=nlist if cls._lists is None else cls._lists,
             bits=bits,
             seed=seed,
             threads=threads,
             progress=progress,
-            originals=originals,
+            originals=cls._wants_vectors(factor),
         )
         return cls._wrap(index, factor)
 

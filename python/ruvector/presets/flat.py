@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ruvector.presets.base import KIND
 from ruvector.presets.vectors import Preset
 
 if TYPE_CHECKING:
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 
     from ruvector._ruvector import Scores
     from ruvector.presets.base import Neighbor
-    from ruvector.typing import Filter, IdColumn, Metric, ProgressCallback, Queries, VectorSource
+    from ruvector.typing import Filter, Queries
 
 __all__ = ["FlatF32Index"]
 
@@ -42,62 +41,7 @@ class FlatF32Index(Preset):
 
     __slots__ = ()
 
-    @classmethod
-    def build(
-        cls,
-        vectors: VectorSource,
-        *,
-        ids: IdColumn | str | None = None,
-        seed: SupportsIndex = 42,
-        metric: Metric = "l2sq",
-        column: str | None = None,
-        threads: SupportsIndex | None = None,
-        progress: bool | ProgressCallback = False,
-    ) -> Self:
-        """
-        Build an index.
-
-        Parameters
-        ----------
-        vectors
-            Vectors of shape (n, dim): a C-contiguous float32 array, an Arrow column of float32 (Polars,
-            pyarrow, ...) or a table with one, none of which is copied; or nested lists, which are. Null rows
-            are left out.
-        ids
-            One integer of 64 bits or string per row, or the name of a column. Default: 0 to n - 1.
-        seed
-            Told by `seed`; scores do not depend on it.
-        metric
-            ``"l2sq"``, ``"l2"``, ``"cosine"`` or ``"ip"`` (see `ruvector.build`).
-        column
-            The vector column of a table. Needed only if there are several.
-        threads, progress
-            As in `ruvector.build`.
-
-        Raises
-        ------
-        EmptyIndex
-            If there is no row.
-        InvalidVectorType
-            If the vectors are of another type than float32, or their memory is laid out otherwise. Nothing is
-            ever converted without being asked for.
-        InvalidVector, InvalidParameter, DuplicateId
-            As in `ruvector.build`.
-        """
-        return cls._build(
-            vectors,
-            ids,
-            1,
-            originals=True,
-            rotation=KIND,
-            column=column,
-            metric=metric,
-            nlist=1,
-            bits=1,
-            seed=seed,
-            threads=threads,
-            progress=progress,
-        )
+    _lists = 1
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, verify: bool = True) -> Self:

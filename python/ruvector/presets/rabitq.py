@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ruvector.presets.base import KIND
 from ruvector.presets.vectors import Preset
 
 if TYPE_CHECKING:
     from os import PathLike
-    from typing import Literal, Self, SupportsIndex
+    from typing import Self, SupportsIndex
 
     from ruvector._ruvector import Scores
     from ruvector.presets.base import Neighbor
-    from ruvector.typing import Filter, IdColumn, Metric, ProgressCallback, Queries, VectorSource
+    from ruvector.typing import Filter, Queries
 
 __all__ = ["RabitqAsymIndex", "RabitqIndex", "RabitqPlusIndex"]
 
@@ -99,55 +98,8 @@ class RabitqIndex(Coded):
     __slots__ = ()
 
     @classmethod
-    def build(
-        cls,
-        vectors: VectorSource,
-        *,
-        ids: IdColumn | str | None = None,
-        seed: SupportsIndex = 42,
-        metric: Metric = "l2sq",
-        rotation: Literal["fht-kac"] = KIND,
-        bits: SupportsIndex = 1,
-        nlist: SupportsIndex | None = None,
-        column: str | None = None,
-        threads: SupportsIndex | None = None,
-        progress: bool | ProgressCallback = False,
-    ) -> Self:
-        """
-        Build an index.
-
-        Parameters
-        ----------
-        vectors, ids, metric, column, threads, progress
-            As in `FlatF32Index.build`.
-        seed
-            Fixes everything that is drawn by lot. The same vectors and seed give the same index.
-        rotation
-            The kind of rotation; the engine has one.
-        bits
-            Bits per dimension of the codes.
-        nlist
-            The number of inverted lists. Default: by the number of rows.
-
-        Raises
-        ------
-        EmptyIndex, InvalidVectorType, InvalidVector, InvalidParameter, DuplicateId
-            As in `FlatF32Index.build`.
-        """
-        return cls._build(
-            vectors,
-            ids,
-            1,
-            originals=False,
-            rotation=rotation,
-            column=column,
-            metric=metric,
-            nlist=nlist,
-            bits=bits,
-            seed=seed,
-            threads=threads,
-            progress=progress,
-        )
+    def _wants_vectors(cls, rerank_factor: int) -> bool:  # noqa: ARG003 - never
+        return False
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, verify: bool = True) -> Self:
@@ -168,60 +120,6 @@ class Reranked(Coded):
     def rerank_factor(self) -> int:
         """The factor it was built with."""
         return self._rerank_factor
-
-    @classmethod
-    def build(
-        cls,
-        vectors: VectorSource,
-        *,
-        ids: IdColumn | str | None = None,
-        seed: SupportsIndex = 42,
-        rerank_factor: SupportsIndex = 20,
-        metric: Metric = "l2sq",
-        rotation: Literal["fht-kac"] = KIND,
-        bits: SupportsIndex = 1,
-        nlist: SupportsIndex | None = None,
-        column: str | None = None,
-        threads: SupportsIndex | None = None,
-        progress: bool | ProgressCallback = False,
-    ) -> Self:
-        """
-        Build an index.
-
-        Parameters
-        ----------
-        vectors, ids, metric, column, threads, progress
-            As in `FlatF32Index.build`.
-        seed, rotation, bits, nlist
-            As in `RabitqIndex.build`.
-        rerank_factor
-            At least 1. A `RabitqAsymIndex` keeps vectors if it is above 1; ``rbpx1`` files carry it. It does
-            not say how many rows are compared exactly: the error bound of the codes decides that for each
-            query, by the recall that the search asks for.
-
-        Raises
-        ------
-        EmptyIndex, InvalidVectorType, InvalidVector, InvalidParameter, DuplicateId
-            As in `FlatF32Index.build`.
-        """
-        return cls._build(
-            vectors,
-            ids,
-            rerank_factor,
-            originals=cls._wants_originals(rerank_factor),
-            rotation=rotation,
-            column=column,
-            metric=metric,
-            nlist=nlist,
-            bits=bits,
-            seed=seed,
-            threads=threads,
-            progress=progress,
-        )
-
-    @classmethod
-    def _wants_originals(cls, rerank_factor: SupportsIndex) -> bool:
-        raise NotImplementedError
 
 
 class RabitqPlusIndex(Reranked):
@@ -276,10 +174,6 @@ class RabitqPlusIndex(Reranked):
         factor = None if rerank_factor is None else cls._factor(rerank_factor)
         return cls._load(path, factor, originals=True, verify=verify)
 
-    @classmethod
-    def _wants_originals(cls, rerank_factor: SupportsIndex) -> bool:  # noqa: ARG003 - always
-        return True
-
 
 class RabitqAsymIndex(Reranked):
     """Codes, and vectors only if ``rerank_factor`` is above 1. Queries are never reduced to one bit.
@@ -326,5 +220,5 @@ class RabitqAsymIndex(Reranked):
         return cls._load(path, factor, originals=None, verify=verify)
 
     @classmethod
-    def _wants_originals(cls, rerank_factor: SupportsIndex) -> bool:
-        return cls._factor(rerank_factor) > 1
+    def _wants_vectors(cls, rerank_factor: int) -> bool:
+        return rerank_factor > 1
