@@ -137,6 +137,16 @@ def test_a_file_without_rows_is_empty(tmp_path: Path) -> None:
         rv.RabitqPlusIndex.load(tmp_path / "x")
 
 
+def test_a_file_that_upstream_wrote_is_opened() -> None:
+    """Its vectors are those of ``default_rng(14)``, its answers what upstream said when it was written."""
+    path = Path(__file__).parents[1] / "golden" / "rbpx1" / "upstream-0.1.4.rbpx"
+    rows = np.random.default_rng(14).standard_normal((20, 8), dtype=np.float32)
+    assert path.read_bytes() == file_of(list(range(20)), rows)
+    hits = rv.RabitqPlusIndex.load(path).search(rows[3], 3, recall=1)
+    assert [hit.id for hit in hits] == [3, 8, 6]
+    assert np.allclose([hit.score for hit in hits], [0.0, 8.276286125183105, 9.523150444030762], rtol=1e-6)
+
+
 def upstream(folder: Path, command: str) -> Any:
     """Run upstream's package in its own environment, for it has the same import name."""
     done = subprocess.run(
