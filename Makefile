@@ -14,14 +14,7 @@ DEMO := .venv/.demo
 DEV := .venv/.dev
 WHEEL := .venv/.wheel
 UPSTREAM := .venv/upstream/.done
-ENGINES := $(OLD_POLARS:%=# The package whose files we read and write. It has our import name: an environment of its own keeps the two apart.
-$(UPSTREAM): $(DEMO)
-	rm -rf $(@D)
-	$(BIN)/python -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --no-deps ruvector==0.1.4 numpy==2.4.6
-	touch $@
-
-.venv/engines/polars-%/.done)
+ENGINES := $(OLD_POLARS:%=.venv/engines/polars-%/.done)
 SOURCES := pyproject.toml README.md $(wildcard Cargo.*) $(shell find rust python -type f \
 	\( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name py.typed \) 2>/dev/null)
 
@@ -93,6 +86,13 @@ $(WHEEL): $(DEMO) $(SOURCES)
 	rm -f dist/ruvector_arrow-*.whl
 	$(BIN)/maturin build --release --out dist --interpreter $(BIN)/python
 	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps dist/ruvector_arrow-*.whl
+	touch $@
+
+# The package whose files we read and write. It has our import name: an environment of its own keeps the two apart.
+$(UPSTREAM): $(DEMO)
+	rm -rf $(@D)
+	$(BIN)/python -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --no-deps ruvector==0.1.4 numpy==2.4.6
 	touch $@
 
 .venv/engines/polars-%/.done: $(DEMO)
