@@ -12,13 +12,15 @@ OLD_POLARS := 1.20.0 1.41.2
 # Stamps: each is made again only when what it was made from has changed.
 DEMO := .venv/.demo
 DEV := .venv/.dev
+PEERS := .venv/peers/.done
 WHEEL := .venv/.wheel
 UPSTREAM := .venv/upstream/.done
 ENGINES := $(OLD_POLARS:%=.venv/engines/polars-%/.done)
 SOURCES := pyproject.toml README.md $(wildcard Cargo.*) $(shell find rust python -type f \
 	\( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name py.typed \) 2>/dev/null)
 
-.PHONY: help demo test build lint test-rust test-neon test-python bench bench-kernels fmt clean
+.PHONY: help demo test build lint test-rust test-neon test-python bench bench-smoke bench-peers bench-kernels \
+	fmt clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 14
@@ -54,12 +56,36 @@ test-python: $(DEV) $(WHEEL) $(ENGINES) $(UPSTREAM) ## the tests of the wheel, e
 			$(BIN)/python -m pytest tests/python/test_polars*.py; \
 	done
 	for example in examples/*/main.py; do echo "$$example"; $(BIN)/python -W error "$$example"; done
-	$(BIN)/python -m benches.search --smoke
-	$(BIN)/python -m benches.presets --smoke
+	$(MAKE) --no-print-directory bench-smoke
 	$(BIN)/python tools/check_wheel.py
 
-bench: $(WHEEL) ## recall and queries per second beside exact search (and faiss, usearch where installed)
-	$(BIN)/python -m benches.search
+bench: $(DEV) $(WHEEL) ## recall and queries per second over the examples, beside numpy and what else is installed
+	$(BIN)/python -m benches.peers
+
+bench-smoke: $(WHEEL) ## every bench for a moment: shows that they run; the figures mean nothing
+	for bench in peers growth filters updates; do \
+		$(BIN)/python -m benches.$$bench --smoke --out build/bench-smoke/$$bench.json; \
+	done
+	$(BIN)/python -m benches.presets --smoke
+	$(BIN)/python -m benches.peers.report build/bench-smoke --pictures build/bench-smoke >/dev/null
+
+# What is measured can be chosen: make bench-peers BENCH_DATA="gmm path/to/folder" BENCH_PEERS=ruvector,hnswlib
+BENCH_DATA := examples gmm
+BENCH_PEERS :=
+BENCH_GROWTH := ruvector,hnswlib,faiss-ivf-pqfs
+BENCH_OUT := build/bench
+
+bench-peers: $(PEERS) ## all benches beside all peers, into BENCHMARKS.md: hours, on a machine that does nothing else
+	mkdir -p $(BENCH_OUT)
+	cargo bench -p ruvector-core --bench kernels >$(BENCH_OUT)/kernels.txt
+	for data in $(BENCH_DATA); do \
+		.venv/peers/bin/python -m benches.peers --data "$$data" $(if $(BENCH_PEERS),--peers $(BENCH_PEERS)) \
+			--out "$(BENCH_OUT)/peers-$$(basename "$$data" .parquet | tr ':,' '--').json"; \
+	done
+	.venv/peers/bin/python -m benches.growth --peers $(BENCH_GROWTH) --out $(BENCH_OUT)/growth.json
+	.venv/peers/bin/python -m benches.filters --out $(BENCH_OUT)/filters.json
+	.venv/peers/bin/python -m benches.updates --out $(BENCH_OUT)/updates.json
+	.venv/peers/bin/python -m benches.peers.report $(BENCH_OUT) --write BENCHMARKS.md
 
 bench-kernels: ## the loops everything waits for, on each SIMD level
 	cargo bench -p ruvector-core --bench kernels
@@ -93,6 +119,13 @@ $(UPSTREAM): $(DEMO)
 	rm -rf $(@D)
 	$(BIN)/python -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --no-deps ruvector==0.1.4 numpy==2.4.6
+	touch $@
+
+$(PEERS): $(WHEEL) pyproject.toml
+	test -x .venv/peers/bin/python || $(BIN)/python -m venv .venv/peers
+	.venv/peers/bin/python -m pip install --quiet pip==26.3
+	.venv/peers/bin/python -m pip install --quiet --group peers
+	.venv/peers/bin/python -m pip install --quiet --force-reinstall --no-deps dist/ruvector_arrow-*.whl
 	touch $@
 
 .venv/engines/polars-%/.done: $(DEMO)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SIZES = [(n, dim) for dim in (128, 768) for n in (1_000, 10_000, 100_000)]
 RECALLS = (0.8, 0.9, 0.95, 0.99)
+BITS = (1, 4, 7)
 QUERIES = 100
 K = 10
 
@@ -51,7 +52,7 @@ def measure(index: Preset, options: dict[str, Any], queries: Vectors, truth: lis
     kept = 0 if name == "RabitqIndex" else 4 * len(index) * index.dim
     recall, rate = hits / (K * len(queries)), len(queries) / took
     beside, asked = (index.memory_bytes - kept) / len(index), options.get("recall")
-    return f'    Point({size}, "{name}", {asked}, {recall:.3f}, {rate:.0f}, {beside:.0f}),'
+    return f'    Point({size}, "{name}", {index.bits}, {asked}, {recall:.3f}, {rate:.0f}, {beside:.0f}),'
 
 
 def main() -> None:
@@ -67,7 +68,9 @@ def main() -> None:
         plus = rv.RabitqPlusIndex.build(vectors)
         for recall in RECALLS:
             print(measure(plus, {"recall": recall}, queries, truth), flush=True)
-        print(measure(rv.RabitqIndex.build(vectors), {}, queries, truth), flush=True)
+        for bits in BITS:
+            codes = rv.RabitqIndex.build(vectors, bits=bits)
+            print(measure(codes, {}, queries, truth), flush=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import polars as pl
 import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
 
 from ruvector.typing import (
+    ArrowArrayExportable,
+    ArrowStreamExportable,
     Compacted,
     CpuFeatures,
     Filter,
@@ -25,6 +27,8 @@ __all__ = [
     "ArrowColumn",
     "Hits",
     "Index",
+    "MultiVectorIndex",
+    "Nearest",
     "NestedHits",
     "Rotation",
     "Scores",
@@ -67,6 +71,7 @@ def build(
     dim: SupportsIndex | None = None,
     metric: Metric = "l2sq",
     nlist: SupportsIndex | None = None,
+    bits: SupportsIndex = 1,
     seed: SupportsIndex = 0,
     threads: SupportsIndex | None = None,
     progress: bool | ProgressCallback = False,
@@ -74,9 +79,9 @@ def build(
     """
     Build an index over a column of vectors.
 
-    The index keeps codes of one bit per dimension and borrows the column for exact distances: the column
-    stays in memory for as long as the index, and is not copied. Do not write into it meanwhile. The same data
-    and seed give the same index, whatever the number of threads and the CPU.
+    The index keeps codes of one bit per dimension, or of more, and borrows the column for exact distances:
+    the column stays in memory for as long as the index, and is not copied. Do not write into it meanwhile.
+    The same data and seed give the same index, whatever the number of threads and the CPU.
 
     Codes and error bound are RaBitQ's (Gao and Long, "RaBitQ: Quantizing High-Dimensional Vectors with a
     Theoretical Error Bound for Approximate Nearest Neighbor Search", SIGMOD 2024), in inverted lists around
@@ -99,6 +104,11 @@ def build(
         ``1 - a @ b / (|a| |b|)``, which is 1 where a vector is zero; ``"ip"``: ``-a @ b``.
     nlist
         The number of inverted lists. Default: ``sqrt(n)``, at most ``n / 64``.
+    bits
+        Bits per dimension of a code, 1 to 9. One is enough while the vectors are at hand. An index that is
+        saved without them (``Index.save(path, vectors="none")``) answers by its codes: each further bit makes
+        its distances twice as good and takes ``dim / 8`` bytes more per row. Without a vector, 4 bits find
+        about nine of the ten nearest rows, 5 bits 95 in a hundred, 7 bits 99.
     seed
         Fixes everything that is drawn by lot, 0 to ``2**64 - 1``.
     threads
@@ -523,6 +533,154 @@ class Index:
         └───────────┴──────┴─────┴──────────┘
         """
 
+    def within(
+        self,
+        queries: Queries,
+        radius: float,
+        *,
+        filter: Filter | None = None,
+        recall: float = 0.99,
+        nprobe: SupportsIndex | None = None,
+        exact: bool = False,
+        threads: SupportsIndex | None = None,
+    ) -> Hits:
+        """
+        Find all rows within a radius of one query or of many.
+
+        The lists to look into follow `recall`, for as many neighbours as the radius turns out to hold: a row
+        may be missed as it may be by `search`. ``exact=True`` misses none.
+
+        Parameters
+        ----------
+        queries, filter, recall, nprobe, exact, threads
+            As in `search`.
+        radius
+            The largest distance, in the index's metric, included.
+
+        Returns
+        -------
+        Hits
+            As many as there are for each query, best first, ties by id. ``to_numpy()`` is as wide as the
+            query with the most hits, and pads the others with id -1 and distance infinity.
+
+        Raises
+        ------
+        InvalidParameter
+            If the radius is no number, the index keeps codes only, or it is closed.
+        DimensionMismatch, InvalidVector, InvalidVectorType, KeyboardInterrupt
+            As in `search`.
+
+        Examples
+        --------
+        >>> import ruvector as rv
+        >>> index = rv.build([[0.0], [1.0], [3.0]], metric="l2")
+        >>> index.within([0.0], 1.5).to_numpy()[0].tolist()
+        [[0, 1]]
+        """
+
+    def neighbours(
+        self,
+        k: SupportsIndex = 10,
+        *,
+        recall: float = 0.99,
+        nprobe: SupportsIndex | None = None,
+        exact: bool = False,
+        threads: SupportsIndex | None = None,
+    ) -> Hits:
+        """
+        Find the nearest other rows of every row: the graph of k nearest neighbours.
+
+        Parameters
+        ----------
+        k, recall, nprobe, exact, threads
+            As in `search`.
+
+        Returns
+        -------
+        Hits
+            One query per row, in the order of ``iter(index)``. The row itself is left out; other rows with
+            the same vector are not.
+
+        Raises
+        ------
+        InvalidParameter
+            If the index keeps codes only, or is closed.
+        KeyboardInterrupt
+            Within a second of Ctrl-C.
+
+        Examples
+        --------
+        >>> import ruvector as rv
+        >>> rv.build([[0.0], [1.0], [3.0]]).neighbours(k=1).to_numpy()[0].tolist()
+        [[1], [0], [1]]
+        """
+
+    def iterate(
+        self,
+        query: Queries,
+        batch: SupportsIndex = 10,
+        *,
+        recall: float = 0.99,
+        exact: bool = False,
+        threads: SupportsIndex | None = None,
+    ) -> Nearest:
+        """
+        Iterate over the neighbours of one query, a batch at a time, for as long as one likes.
+
+        No row comes twice, and all rows come in the end, those that the index had when this was called. Each
+        time the iterator runs out it looks for twice as many as before. A row that is nearer than some that
+        came already may come late, as rarely as `recall` lets it.
+
+        Parameters
+        ----------
+        query
+            One query of dim numbers.
+        batch
+            How many rows to give at a time.
+        recall, exact, threads
+            As in `search`.
+
+        Returns
+        -------
+        Nearest
+            An iterator of `Hits`.
+
+        Raises
+        ------
+        InvalidParameter
+            If there is not one query, or an argument has an impossible value.
+        DimensionMismatch, InvalidVector, InvalidVectorType
+            As in `search`.
+
+        Examples
+        --------
+        >>> import ruvector as rv
+        >>> index = rv.build([[0.0], [1.0], [3.0]])
+        >>> [hits.to_numpy()[0].tolist() for hits in index.iterate([0.9], batch=2)]
+        [[[1, 0]], [[2]]]
+        """
+
+    def reconstruct(self, ids: IdColumn) -> npt.NDArray[np.float32]:
+        """
+        Return the vectors of the rows with these ids, of shape (len(ids), dim).
+
+        As they were given where they are kept (see `vectors`). Otherwise they are read back from codes of one
+        bit per dimension, which remember a direction roughly and, under ``"cosine"``, no length.
+
+        Raises
+        ------
+        UnknownId
+            If no row has one of the ids.
+        InvalidVectorType, InvalidParameter
+            If the ids are of another type than the index's, or the index is closed.
+
+        Examples
+        --------
+        >>> import ruvector as rv
+        >>> rv.build([[0.0], [1.0], [3.0]]).reconstruct([2, 0]).tolist()
+        [[3.0], [0.0]]
+        """
+
     def add(
         self,
         data: VectorSource,
@@ -768,6 +926,102 @@ class Index:
     def __exit__(self, *exception: object) -> None: ...
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Export the index as its Arrow table: one row per block of 32 codes."""
+
+@final
+class Nearest:
+    """The neighbours of one query, a batch at a time: what `Index.iterate` returns."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Hits: ...
+
+@final
+class MultiVectorIndex:
+    """
+    An index over documents of several vectors each, as ColBERT and its kin make them.
+
+    The distance of a document to a query is the sum, over the query's vectors, of the distance to the nearest
+    of the document's: under ``"ip"``, minus the MaxSim score. Immutable.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> import ruvector as rv
+    >>> vector = pa.list_(pa.float32(), 2)
+    >>> docs = pa.array([[[1, 0], [0, 1]], [[1, 0]], None], pa.list_(vector))
+    >>> index = rv.MultiVectorIndex.build(docs, ids=["both", "one", "none"])
+    >>> index.search([[1.0, 0.0], [0.0, 1.0]], k=5).to_polars().rows()
+    [(0, 0, 'both', -2.0), (0, 1, 'one', -1.0)]
+    """
+
+    @staticmethod
+    def build(
+        column: ArrowStreamExportable | ArrowArrayExportable,
+        ids: IdColumn | None = None,
+        *,
+        metric: Metric = "ip",
+        nlist: SupportsIndex | None = None,
+        seed: SupportsIndex = 0,
+        threads: SupportsIndex | None = None,
+    ) -> MultiVectorIndex:
+        """
+        Build an index over a column of lists of vectors.
+
+        Parameters
+        ----------
+        column
+            One list of vectors per document, each of dim float32 or float16:
+            ``list<fixed_size_list<float>>``.
+            A document that is null or has no vectors is never found. The vectors are copied unless one
+            document has them all.
+        ids
+            One integer or string per document. Default: its row number.
+        metric, nlist, seed, threads
+            As in `ruvector.build`.
+
+        Raises
+        ------
+        EmptyIndex
+            If no document has a vector.
+        InvalidVectorType
+            If `column` is no column of lists of vectors.
+        InvalidVector, InvalidParameter, DuplicateId, KeyboardInterrupt
+            As in `ruvector.build`.
+        """
+
+    def search(
+        self,
+        queries: Queries,
+        k: SupportsIndex = 10,
+        *,
+        recall: float = 0.99,
+        exact: bool = False,
+        threads: SupportsIndex | None = None,
+    ) -> Hits:
+        """
+        Find the nearest documents of one query or of many.
+
+        Documents that have a vector among the neighbours of some vector of the query are compared exactly.
+
+        Parameters
+        ----------
+        queries
+            One query as its vectors, of shape (vectors, dim), or many as a column like that of the documents.
+        k
+            The number of documents.
+        recall
+            The share of each vector's neighbours to find.
+        exact
+            Compare with every document.
+        threads
+            As in `Index.search`.
+
+        Raises
+        ------
+        DimensionMismatch, InvalidVector, InvalidVectorType, InvalidParameter, KeyboardInterrupt
+            As in `Index.search`.
+        """
+
+    def __len__(self) -> int: ...
 
 @final
 class Hits:

@@ -16,8 +16,10 @@ __all__ = [
     "Compacted",
     "CpuFeatures",
     "Filter",
+    "Flags",
     "Floats",
     "IdColumn",
+    "IdSet",
     "IdType",
     "Integers",
     "Metric",
@@ -80,10 +82,13 @@ class Roaring(Protocol):
         ...
 
 
-Filter: TypeAlias = (
-    "IdColumn | npt.NDArray[np.bool_] | Sequence[bool | None] | set[int] | set[str] | frozenset[int]"
-    " | frozenset[str] | bytes | Roaring"
-)
+Flags: TypeAlias = "npt.NDArray[np.bool_] | Sequence[bool | None]"
+"""One boolean per row; None counts as False."""
+
+IdSet: TypeAlias = "set[int] | set[str] | frozenset[int] | frozenset[str]"
+"""Ids in a set."""
+
+Filter: TypeAlias = "IdColumn | IdSet | Flags | bytes | Roaring"
 """Which rows may be returned: ids, one boolean per row, or a Roaring bitmap of ids."""
 
 

@@ -44,19 +44,20 @@ def test_changes_are_those_of_a_dict(
     rows = {name(row): docs[row] for row in range(2000)}
     more = clustered(6000, 32, seed=5)
 
-    added = [name(row) for row in range(2000, 5000)]
+    added: Any = [name(row) for row in range(2000, 5000)]
     assert index.add(more[:3000], None if ids == "rows" else added) == (
         range(2000, 5000) if ids == "rows" else None
     )
     rows |= dict(zip(added, more[:3000], strict=True))
     same_as(index, rows, queries)
 
-    gone = [name(row) for row in range(0, 5000, 7)]
-    assert index.delete([*gone, name(10**6)]) == len(gone)
+    gone: Any = [name(row) for row in range(0, 5000, 7)]
+    unknown: Any = name(10**6)
+    assert index.delete([*gone, unknown]) == len(gone)
     rows = {key: row for key, row in rows.items() if key not in set(gone)}
     same_as(index, rows, queries)
 
-    put = [name(row) for row in range(0, 3000, 2)]
+    put: Any = [name(row) for row in range(0, 3000, 2)]
     assert index.upsert(more[3000:4500], put) == sum(key in rows for key in put)
     rows |= dict(zip(put, more[3000:4500], strict=True))
     same_as(index, rows, queries)

@@ -51,8 +51,11 @@ def test_codes_alone_estimate(docs: Vectors, queries: Vectors) -> None:
     index = rv.RabitqIndex.build(docs)
     assert not index.search_batch(queries).exact
     truth = rv.exact_search(docs, queries, k=10).to_numpy()[0]
-    found = index.search_batch(queries, 10).to_numpy()[0]
-    assert np.mean([len(set(a) & set(b)) for a, b in zip(found, truth, strict=True)]) / 10 > 0.3
+    shares = []
+    for bits in (1, 4, 7):
+        found = rv.RabitqIndex.build(docs, bits=bits).search_batch(queries, 10).to_numpy()[0]
+        shares.append(np.mean([len(set(a) & set(b)) for a, b in zip(found, truth, strict=True)]) / 10)
+    assert 0.3 < shares[0] < shares[1] < shares[2] > 0.9
     without = rv.RabitqAsymIndex.build(docs, rerank_factor=1)
     assert without.search(queries[0], 5) == index.search(queries[0], 5)
 

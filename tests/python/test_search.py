@@ -171,7 +171,7 @@ def test_an_index_describes_itself(docs: Vectors) -> None:
     index = rv.build(docs, metric="cosine")
     assert (len(index), index.dim, index.metric, index.nlist, index.bits) == (2000, 32, "cosine", 31, 1)
     assert (index.id_type, index.vectors, index.null_count, index.path) == ("int64", "borrowed", 0, None)
-    codes = 2000 * (32 // 8 + 3 * 4)
+    codes = 2000 * (32 // 8 + 3 * 2)
     assert codes < index.memory_bytes < docs.nbytes
     assert index.mapped_bytes == 0
     kilobytes = index.memory_bytes / 1000

@@ -125,7 +125,8 @@ class Handle:
         rotation
             The kind of rotation; the engine has one.
         bits
-            Bits per dimension of the codes.
+            Bits per dimension of the codes, 1 to 9. One is enough where vectors are kept; without them, each
+            further bit makes scores about twice as good.
         nlist
             The number of inverted lists. Default: by the number of rows. A `FlatF32Index` has one.
         column
@@ -225,7 +226,7 @@ class Handle:
     @property
     def packed(self) -> ArrowColumn:
         """
-        The one-bit codes of all rows, as an Arrow array of ``fixed_size_binary(padded_dim / 8)``.
+        The codes of all rows, or the first bits of longer ones, as ``fixed_size_binary(padded_dim / 8)``.
 
         In the order of `ids`. The first rotated coordinate is the most significant bit of the first byte. A
         bit is set where the rotated vector less the rotated centroid of its list is not negative; so codes of

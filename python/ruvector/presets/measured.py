@@ -22,6 +22,8 @@ class Point(NamedTuple):
         Rows and dimensions.
     preset
         The name of the class.
+    bits
+        Bits per dimension of the codes.
     recall
         What `search` was asked for, if anything.
     measured_recall
@@ -35,6 +37,7 @@ class Point(NamedTuple):
     n: int
     dim: int
     preset: Literal["FlatF32Index", "RabitqIndex", "RabitqPlusIndex"]
+    bits: int
     recall: float | None
     measured_recall: float
     queries_per_second: float
@@ -42,40 +45,40 @@ class Point(NamedTuple):
 
 
 POINTS = (
-    Point(1000, 128, "FlatF32Index", None, 1.000, 2699, 42),
-    Point(1000, 128, "RabitqPlusIndex", 0.8, 0.858, 4790, 64),
-    Point(1000, 128, "RabitqPlusIndex", 0.9, 0.936, 4496, 64),
-    Point(1000, 128, "RabitqPlusIndex", 0.95, 0.968, 4730, 64),
-    Point(1000, 128, "RabitqPlusIndex", 0.99, 0.999, 3664, 64),
-    Point(1000, 128, "RabitqIndex", None, 0.854, 5348, 64),
-    Point(10000, 128, "FlatF32Index", None, 1.000, 629, 46),
-    Point(10000, 128, "RabitqPlusIndex", 0.8, 0.950, 4537, 62),
-    Point(10000, 128, "RabitqPlusIndex", 0.9, 0.979, 4196, 62),
-    Point(10000, 128, "RabitqPlusIndex", 0.95, 0.991, 4089, 62),
-    Point(10000, 128, "RabitqPlusIndex", 0.99, 0.998, 4189, 62),
-    Point(10000, 128, "RabitqIndex", None, 0.582, 7867, 62),
-    Point(100000, 128, "FlatF32Index", None, 1.000, 73, 43),
-    Point(100000, 128, "RabitqPlusIndex", 0.8, 0.902, 4887, 50),
-    Point(100000, 128, "RabitqPlusIndex", 0.9, 0.958, 3998, 50),
-    Point(100000, 128, "RabitqPlusIndex", 0.95, 0.985, 5099, 50),
-    Point(100000, 128, "RabitqPlusIndex", 0.99, 0.999, 3006, 50),
-    Point(100000, 128, "RabitqIndex", None, 0.415, 5577, 50),
-    Point(1000, 768, "FlatF32Index", None, 1.000, 1719, 126),
-    Point(1000, 768, "RabitqPlusIndex", 0.8, 0.928, 5395, 200),
-    Point(1000, 768, "RabitqPlusIndex", 0.9, 0.941, 3945, 200),
-    Point(1000, 768, "RabitqPlusIndex", 0.95, 0.977, 5348, 200),
-    Point(1000, 768, "RabitqPlusIndex", 0.99, 0.997, 5002, 200),
-    Point(1000, 768, "RabitqIndex", None, 0.870, 9833, 200),
-    Point(10000, 768, "FlatF32Index", None, 1.000, 131, 126),
-    Point(10000, 768, "RabitqPlusIndex", 0.8, 0.968, 5262, 204),
-    Point(10000, 768, "RabitqPlusIndex", 0.9, 0.985, 4873, 204),
-    Point(10000, 768, "RabitqPlusIndex", 0.95, 0.987, 5076, 204),
-    Point(10000, 768, "RabitqPlusIndex", 0.99, 0.999, 4587, 204),
-    Point(10000, 768, "RabitqIndex", None, 0.611, 5586, 204),
-    Point(100000, 768, "FlatF32Index", None, 1.000, 20, 123),
-    Point(100000, 768, "RabitqPlusIndex", 0.8, 0.933, 3002, 158),
-    Point(100000, 768, "RabitqPlusIndex", 0.9, 0.973, 2702, 158),
-    Point(100000, 768, "RabitqPlusIndex", 0.95, 0.989, 2523, 158),
-    Point(100000, 768, "RabitqPlusIndex", 0.99, 1.000, 2068, 158),
-    Point(100000, 768, "RabitqIndex", None, 0.436, 4551, 158),
+    Point(1000, 128, "FlatF32Index", 1, None, 1.000, 2699, 42),
+    Point(1000, 128, "RabitqPlusIndex", 1, 0.8, 0.858, 4790, 64),
+    Point(1000, 128, "RabitqPlusIndex", 1, 0.9, 0.936, 4496, 64),
+    Point(1000, 128, "RabitqPlusIndex", 1, 0.95, 0.968, 4730, 64),
+    Point(1000, 128, "RabitqPlusIndex", 1, 0.99, 0.999, 3664, 64),
+    Point(1000, 128, "RabitqIndex", 1, None, 0.854, 5348, 64),
+    Point(10000, 128, "FlatF32Index", 1, None, 1.000, 629, 46),
+    Point(10000, 128, "RabitqPlusIndex", 1, 0.8, 0.950, 4537, 62),
+    Point(10000, 128, "RabitqPlusIndex", 1, 0.9, 0.979, 4196, 62),
+    Point(10000, 128, "RabitqPlusIndex", 1, 0.95, 0.991, 4089, 62),
+    Point(10000, 128, "RabitqPlusIndex", 1, 0.99, 0.998, 4189, 62),
+    Point(10000, 128, "RabitqIndex", 1, None, 0.582, 7867, 62),
+    Point(100000, 128, "FlatF32Index", 1, None, 1.000, 73, 43),
+    Point(100000, 128, "RabitqPlusIndex", 1, 0.8, 0.902, 4887, 50),
+    Point(100000, 128, "RabitqPlusIndex", 1, 0.9, 0.958, 3998, 50),
+    Point(100000, 128, "RabitqPlusIndex", 1, 0.95, 0.985, 5099, 50),
+    Point(100000, 128, "RabitqPlusIndex", 1, 0.99, 0.999, 3006, 50),
+    Point(100000, 128, "RabitqIndex", 1, None, 0.415, 5577, 50),
+    Point(1000, 768, "FlatF32Index", 1, None, 1.000, 1719, 126),
+    Point(1000, 768, "RabitqPlusIndex", 1, 0.8, 0.928, 5395, 200),
+    Point(1000, 768, "RabitqPlusIndex", 1, 0.9, 0.941, 3945, 200),
+    Point(1000, 768, "RabitqPlusIndex", 1, 0.95, 0.977, 5348, 200),
+    Point(1000, 768, "RabitqPlusIndex", 1, 0.99, 0.997, 5002, 200),
+    Point(1000, 768, "RabitqIndex", 1, None, 0.870, 9833, 200),
+    Point(10000, 768, "FlatF32Index", 1, None, 1.000, 131, 126),
+    Point(10000, 768, "RabitqPlusIndex", 1, 0.8, 0.968, 5262, 204),
+    Point(10000, 768, "RabitqPlusIndex", 1, 0.9, 0.985, 4873, 204),
+    Point(10000, 768, "RabitqPlusIndex", 1, 0.95, 0.987, 5076, 204),
+    Point(10000, 768, "RabitqPlusIndex", 1, 0.99, 0.999, 4587, 204),
+    Point(10000, 768, "RabitqIndex", 1, None, 0.611, 5586, 204),
+    Point(100000, 768, "FlatF32Index", 1, None, 1.000, 20, 123),
+    Point(100000, 768, "RabitqPlusIndex", 1, 0.8, 0.933, 3002, 158),
+    Point(100000, 768, "RabitqPlusIndex", 1, 0.9, 0.973, 2702, 158),
+    Point(100000, 768, "RabitqPlusIndex", 1, 0.95, 0.989, 2523, 158),
+    Point(100000, 768, "RabitqPlusIndex", 1, 0.99, 1.000, 2068, 158),
+    Point(100000, 768, "RabitqIndex", 1, None, 0.436, 4551, 158),
 )

@@ -75,8 +75,9 @@ class Coded(Preset):
 
 
 class RabitqIndex(Coded):
-    """Codes only, the smallest index: ``dim / 8`` bytes and some 35 more per row. Scores are estimates.
+    """Codes only, the smallest index. Scores are estimates: twice as good with each further bit of `bits`.
 
+    A row takes ``bits * dim / 8`` bytes and some 30 more.
     The vectors it was built from are let go of. Rows that were added later have exact scores until there are
     some thousands of them, for until then they are not coded.
 

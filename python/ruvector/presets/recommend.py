@@ -23,6 +23,8 @@ class Recommendation:
     ----------
     index
         The name of the class.
+    bits
+        What to build it with.
     recall
         What to ask of `search`; None for `FlatF32Index`, which has no such keyword, and for `RabitqIndex`,
         whose estimates it does not improve.
@@ -37,6 +39,7 @@ class Recommendation:
     """
 
     index: Literal["FlatF32Index", "RabitqIndex", "RabitqPlusIndex"]
+    bits: int
     recall: float | None
     measured_recall: float
     queries_per_second: float
@@ -91,6 +94,7 @@ def recommend(n: SupportsIndex, dim: SupportsIndex, recall_target: float = 0.99)
     vectors = 0 if best.preset == "RabitqIndex" else 4 * rows * width
     return Recommendation(
         index=best.preset,
+        bits=best.bits,
         recall=best.recall,
         measured_recall=best.measured_recall,
         queries_per_second=best.queries_per_second,

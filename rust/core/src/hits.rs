@@ -57,9 +57,55 @@ impl Hits {
             all.extend(merge_topk(k, parts));
             offsets.push(all.len() as i64);
         }
-        let valid = |query| self.nulls.as_ref().is_none_or(|nulls| nulls.is_valid(query));
-        let valid = (0..offsets.len() - 1).map(valid).collect();
+        let valid = (0..offsets.len() - 1).map(|query| self.is_valid(query)).collect();
         Self::from_parts(self.ids.id_type(), self.exact && other.exact, offsets, &all, valid)
+    }
+
+    /// The answer to one query, from final distances, best first.
+    pub(crate) fn from_distances(id_type: IdType, exact: bool, hits: &[Candidate<'_>]) -> Self {
+        Self::from_parts(id_type, exact, vec![0, hits.len() as i64], hits, vec![true])
+    }
+
+    /// The hits whose distance is at most `radius`.
+    #[must_use]
+    pub fn up_to(&self, radius: f32) -> Self {
+        self.pick(|_, at| self.distances[at] <= radius, usize::MAX)
+    }
+
+    /// At most `k` hits per query, without the one whose id is the query's own.
+    #[must_use]
+    pub fn without_own(&self, own: &Ids, k: usize) -> Self {
+        self.pick(|query, at| self.ids.get(at) != own.get(query), k)
+    }
+
+    fn pick(&self, keep: impl Fn(usize, usize) -> bool, k: usize) -> Self {
+        let (mut offsets, mut all) = (vec![0], Vec::new());
+        for query in 0..self.num_queries() {
+            let kept = self.of_query(query).filter(|&at| keep(query, at)).take(k);
+            all.extend(kept.map(|at| Candidate { value: self.distances[at], id: self.ids.get(at) }));
+            offsets.push(all.len() as i64);
+        }
+        let valid = (0..self.num_queries()).map(|query| self.is_valid(query)).collect();
+        Self::from_parts(self.ids.id_type(), self.exact, offsets, &all, valid)
+    }
+
+    /// The answers to several batches of queries, one batch after the other; `None` without any.
+    pub fn concat(parts: &[Self]) -> Option<Self> {
+        let id_type = parts.first()?.ids.id_type();
+        let (mut offsets, mut all, mut valid) = (vec![0], Vec::new(), Vec::new());
+        for part in parts {
+            for query in 0..part.num_queries() {
+                let hits = part.of_query(query);
+                all.extend(hits.map(|at| Candidate { value: part.distances[at], id: part.ids.get(at) }));
+                offsets.push(all.len() as i64);
+                valid.push(part.is_valid(query));
+            }
+        }
+        Some(Self::from_parts(id_type, parts.iter().all(Self::is_exact), offsets, &all, valid))
+    }
+
+    fn is_valid(&self, query: usize) -> bool {
+        self.nulls.as_ref().is_none_or(|nulls| nulls.is_valid(query))
     }
 
     /// From final distances, sorted within each query.

@@ -4,11 +4,11 @@
 //! just built and one that lies in a mapped file are the same thing.
 
 use arrow_buffer::{Buffer, ScalarBuffer};
-use half::{f16, slice::HalfFloatSliceExt};
+use half::{bf16, f16, slice::HalfFloatSliceExt};
 
 use crate::{
     ids::{Id, Ids},
-    rabitq::{BLOCK, BlockFactors, Factors, unpack},
+    rabitq::{BLOCK, Factors, HalfFactors, unpack},
     vectors::Element,
 };
 
@@ -27,14 +27,67 @@ pub struct Segment {
     pub ids: Option<Ids>,
     /// 1-bit codes as [`crate::rabitq::pack_block`] lays them out, `4 * padded_dim` bytes per block.
     pub bin_code: Buffer,
-    /// The estimator's constant part, 32 per block.
-    pub f_add: ScalarBuffer<f32>,
+    /// The estimator's constant part, 32 per block; this and the next two are the bits of half floats.
+    pub f_add: ScalarBuffer<u16>,
     /// The estimator's factor of the look-up sum, 32 per block.
-    pub f_rescale: ScalarBuffer<f32>,
+    pub f_rescale: ScalarBuffer<u16>,
     /// The error bound per unit of epsilon and of the query's distance to the centroid, 32 per block.
-    pub f_error: ScalarBuffer<f32>,
+    pub f_error: ScalarBuffer<u16>,
+    /// What the three are multiplied by, 3 per block, see [`crate::rabitq::HalfBlock`].
+    pub scales: ScalarBuffer<f32>,
+    /// What codes of more than one bit have besides.
+    pub ex: Option<ExCodes>,
     /// The vectors themselves, `32 * dim` elements per block, if they are kept here.
     pub vectors: Option<StoredVectors>,
+}
+
+/// The bits of codes beyond the first, and the factors of all bits together.
+#[derive(Clone, Debug)]
+pub struct ExCodes {
+    /// How many more bits per dimension there are, 1 to 8.
+    pub ex: u32,
+    /// The codes as [`crate::rabitq::pack_ex`] lays them out, 32 per block, slots not taken 0.
+    pub code: Buffer,
+    /// The estimator's constant part, 32 per block.
+    pub f_add: ScalarBuffer<f32>,
+    /// The estimator's factor of the inner product with the code, 32 per block.
+    pub f_rescale: ScalarBuffer<f32>,
+    /// The error bound, 32 per block: the upper 16 bits of a float, see [`ExCodes::error_bits`].
+    pub f_error: ScalarBuffer<u16>,
+}
+
+/// What one row has beyond its first bits.
+#[derive(Clone, Copy, Debug)]
+pub struct ExRow<'a> {
+    /// The number of bits per dimension.
+    pub ex: u32,
+    /// The bits.
+    pub code: &'a [u8],
+    /// The factors of the whole code.
+    pub factors: Factors,
+}
+
+impl ExCodes {
+    /// A positive error in 16 bits, rounded up by less than a part in 128: the bound stays one.
+    pub fn error_bits(error: f32) -> u16 {
+        let bits = error.to_bits();
+        ((bits >> 16) + u32::from(bits & 0xFFFF != 0)).min(bf16::MAX.to_bits().into()) as u16
+    }
+
+    fn row(&self, slot: usize) -> Option<ExRow<'_>> {
+        let bytes = self.code.len() / self.f_add.len();
+        let factors = Factors {
+            f_add: *self.f_add.get(slot)?,
+            f_rescale: *self.f_rescale.get(slot)?,
+            f_error: bf16::from_bits(*self.f_error.get(slot)?).to_f32(),
+        };
+        Some(ExRow { ex: self.ex, code: self.code.get(slot * bytes..(slot + 1) * bytes)?, factors })
+    }
+
+    fn bytes(&self) -> usize {
+        let factors = self.f_add.inner().len() + self.f_rescale.inner().len() + self.f_error.inner().len();
+        self.code.len() + factors
+    }
 }
 
 /// Vectors kept in an index, in the order of its slots.
@@ -110,25 +163,31 @@ impl Segment {
     }
 
     /// The factors of one block; `None` only beyond the last block.
-    pub fn factors(&self, block: usize) -> Option<BlockFactors<'_>> {
-        Some(BlockFactors {
+    pub fn factors(&self, block: usize) -> Option<HalfFactors<'_>> {
+        Some(HalfFactors {
             f_add: self.f_add.as_chunks::<BLOCK>().0.get(block)?,
             f_rescale: self.f_rescale.as_chunks::<BLOCK>().0.get(block)?,
             f_error: self.f_error.as_chunks::<BLOCK>().0.get(block)?,
+            scale: *self.scales.as_chunks::<3>().0.get(block)?,
         })
     }
 
-    /// The factors of the row in `slot`.
-    pub fn factors_of(&self, slot: usize) -> Factors {
-        Factors { f_add: self.f_add[slot], f_rescale: self.f_rescale[slot], f_error: self.f_error[slot] }
-    }
-
-    /// The code of the row in `slot`: dimension `i` in byte `i / 8`, bit `i % 8`.
+    /// The first bits of the row in `slot`: dimension `i` in byte `i / 8`, bit `i % 8`.
     pub fn code_of(&self, slot: usize) -> Vec<u8> {
         let block = self.code(slot / BLOCK);
         let mut code = vec![0; block.len() / BLOCK];
         unpack(block, slot % BLOCK, code.len() * 8, &mut code);
         code
+    }
+
+    /// Bits per dimension of the codes.
+    pub fn bits(&self) -> u32 {
+        1 + self.ex.as_ref().map_or(0, |ex| ex.ex)
+    }
+
+    /// What the row in `slot` has beyond its first bits; `None` where there is but one.
+    pub fn ex(&self, slot: usize) -> Option<ExRow<'_>> {
+        self.ex.as_ref()?.row(slot)
     }
 
     /// The row number of the row in `slot` (block times 32 plus lane).
@@ -157,13 +216,15 @@ impl Segment {
             + self.rows.inner().len()
             + self.f_add.inner().len()
             + self.f_rescale.inner().len()
-            + self.f_error.inner().len();
+            + self.f_error.inner().len()
+            + self.scales.inner().len();
         let vectors = match &self.vectors {
             Some(StoredVectors::F32(values)) => values.inner().len(),
             Some(StoredVectors::F16(values)) => values.inner().len(),
             None => 0,
         };
         let ids = self.ids.as_ref().map_or(0, |ids| ids.as_array().get_buffer_memory_size());
-        numbers + self.bin_code.len() + vectors + ids
+        let ex = self.ex.as_ref().map_or(0, ExCodes::bytes);
+        numbers + self.bin_code.len() + ex + vectors + ids
     }
 }

@@ -7,7 +7,7 @@
 
 use std::{env, fmt::Write, fs, path::PathBuf, process::Command, sync::Arc};
 
-use arrow_array::{ArrayRef, Int64Array, StringArray};
+use arrow_array::{ArrayRef, Int64Array, StringArray, UInt64Array};
 use ruvector_core::{
     Index, Metric, Pool, Unwatched, Vectors,
     format::Keep,
@@ -26,27 +26,39 @@ struct Golden {
     name: &'static str,
     metric: Metric,
     seed: u64,
+    bits: u32,
     keep: Keep,
-    stored: Element,
+    kept: VectorsKept,
     ids: fn() -> ArrayRef,
 }
 
-const ALL: [Golden; 2] = [
+const ALL: [Golden; 3] = [
     Golden {
         name: "numbers",
         metric: Metric::L2Sq,
         seed: u64::MAX - 1,
+        bits: 1,
         keep: Keep::F32,
-        stored: Element::F32,
+        kept: VectorsKept::Stored(Element::F32),
         ids: || Arc::new((0..ROWS as i64).map(|row| (row << 40) - 7).collect::<Int64Array>()),
     },
     Golden {
         name: "strings",
         metric: Metric::Cosine,
         seed: 42,
+        bits: 1,
         keep: Keep::F16,
-        stored: Element::F16,
+        kept: VectorsKept::Stored(Element::F16),
         ids: || Arc::new((0..ROWS).map(|row| Some(format!("row-{row}-é"))).collect::<StringArray>()),
+    },
+    Golden {
+        name: "codes",
+        metric: Metric::Ip,
+        seed: 7,
+        bits: 6,
+        keep: Keep::None,
+        kept: VectorsKept::None,
+        ids: || Arc::new((0..ROWS as u64).map(|row| u64::MAX - row).collect::<UInt64Array>()),
     },
 ];
 
@@ -58,7 +70,7 @@ impl Golden {
 
     fn build(&self, threads: usize) -> Index {
         let ids = Ids::from_arrays("id", &[(self.ids)()], ROWS).unwrap();
-        let params = BuildParams { metric: self.metric, nlist: Some(4), seed: self.seed };
+        let params = BuildParams { metric: self.metric, nlist: Some(4), seed: self.seed, bits: self.bits };
         let pool = Pool::new(Some(threads)).unwrap();
         Index::build(vectors(ROWS, 1), Some(&ids), &params, &pool, &Unwatched).unwrap()
     }
@@ -100,7 +112,7 @@ fn old_files_open_and_answer_as_before() {
         }
         assert_eq!((opened.len(), opened.dim(), opened.router().nlist()), (ROWS, DIM, 4), "{}", golden.name);
         assert_eq!((opened.metric(), opened.router().rotation().seed()), (golden.metric, golden.seed));
-        assert_eq!(opened.vectors_kept(), VectorsKept::Stored(golden.stored));
+        assert_eq!((opened.vectors_kept(), opened.bits()), (golden.kept, golden.bits));
         assert_eq!(answers(&opened), fs::read_to_string(golden.path("hits.txt")).unwrap(), "{}", golden.name);
     }
 }

@@ -12,10 +12,10 @@ use std::{
 };
 
 use arrow_array::{
-    Array, ArrayRef, Float32Array, Int64Array, RecordBatch, StringArray, UInt8Array, UInt32Array,
+    Array, ArrayRef, Int64Array, PrimitiveArray, RecordBatch, StringArray, UInt8Array, UInt32Array,
     UInt64Array,
     cast::AsArray,
-    types::{Float32Type, UInt32Type},
+    types::{ArrowPrimitiveType, Float16Type, Float32Type, UInt16Type, UInt32Type},
 };
 use arrow_ipc::{
     MetadataVersion,
@@ -24,6 +24,7 @@ use arrow_ipc::{
     writer::{FileWriter, IpcWriteOptions},
 };
 use arrow_schema::Schema;
+use half::f16;
 use proptest::prelude::*;
 use ruvector_core::{
     Error, Index, Metric, PersistError, Pool, Unwatched, Vectors,
@@ -36,6 +37,7 @@ use serde_json::{Value, json};
 
 const ROWS: usize = 40;
 const DIM: usize = 3;
+const BITS: u32 = 4;
 
 /// Remembers the largest piece of memory that a thread asked for.
 struct Watched;
@@ -68,7 +70,7 @@ fn build(rows: usize, dim: usize, nlist: usize, ids: bool) -> Index {
     let vectors = Vectors::from_f32("embedding", dim, values.into()).unwrap();
     let texts: ArrayRef = Arc::new((0..rows).map(|row| Some(format!("é{row}"))).collect::<StringArray>());
     let ids = ids.then(|| Ids::from_arrays("id", &[texts], rows).unwrap());
-    let params = BuildParams { metric: Metric::Cosine, nlist: Some(nlist), seed: 1 };
+    let params = BuildParams { metric: Metric::Cosine, nlist: Some(nlist), seed: 1, bits: BITS };
     Index::build(vectors, ids.as_ref(), &params, &Pool::Inline, &Unwatched).unwrap()
 }
 
@@ -91,6 +93,7 @@ fn open(bytes: &[u8], verify: bool) -> Result<(), PersistError> {
         let _ = index.search(&queries, &params, &Pool::Inline, &Unwatched);
     }
     let _ = (index.verify(), index.digest(), index.memory_bytes(), index.to_bytes(Keep::AsIs));
+    let _ = (index.reconstruct(0, 0), index.candidates(&queries, &SearchParams::default(), &Pool::Inline));
     Ok(())
 }
 
@@ -229,14 +232,18 @@ fn seal(schema: &Schema, batches: &[RecordBatch]) -> Vec<u8> {
 #[test]
 fn impossible_headers_are_refused() {
     open(&forge(|_| {}, |batch| batch), true).unwrap();
-    let nonsense: [(&str, Value); 22] = [
+    let nonsense: [(&str, Value); 26] = [
         ("/dim", json!(0)),
         ("/dim", json!(65_536)),
         ("/dim", json!(65_535)),
         ("/dim", json!(-1)),
         ("/dim", json!(4)),
         ("/padded_dim", json!(128)),
-        ("/bits", json!(2)),
+        ("/bits", json!(0)),
+        ("/bits", json!(1)),
+        ("/bits", json!(5)),
+        ("/bits", json!(10)),
+        ("/bits", json!(u32::MAX)),
         ("/nlist", json!(0)),
         ("/nlist", json!(3)),
         ("/nlist", json!(u32::MAX)),
@@ -288,15 +295,15 @@ fn with_column(
 }
 
 /// The same list column with another value in its first place.
-fn with_first(array: &dyn Array, value: f32) -> ArrayRef {
+fn with_first<T: ArrowPrimitiveType>(array: &dyn Array, value: T::Native) -> ArrayRef {
     let list = array.as_fixed_size_list();
-    let mut values = list.values().as_primitive::<Float32Type>().values().to_vec();
+    let mut values = list.values().as_primitive::<T>().values().to_vec();
     values[0] = value;
     let field = match list.data_type() {
         arrow_schema::DataType::FixedSizeList(field, _) => field.clone(),
         other => panic!("{other}"),
     };
-    let values = Arc::new(Float32Array::from(values));
+    let values = Arc::new(PrimitiveArray::<T>::new(values.into(), None));
     Arc::new(arrow_array::FixedSizeListArray::new(field, list.value_length(), values, None))
 }
 
@@ -311,8 +318,15 @@ fn impossible_columns_are_named() {
             Arc::new(array.as_primitive::<UInt32Type>().iter().rev().collect::<UInt32Array>())
         }),
         forged("first_row", |array| Arc::new(UInt64Array::from(vec![u64::MAX; array.len()]))),
-        forged("f_add", |array| with_first(array, f32::NAN)),
-        forged("f_error", |array| with_first(array, f32::INFINITY)),
+        forged("f_add", |array| with_first::<Float16Type>(array, f16::NAN)),
+        forged("f_rescale", |array| with_first::<Float16Type>(array, f16::NEG_INFINITY)),
+        forged("f_error", |array| with_first::<Float16Type>(array, f16::INFINITY)),
+        forged("scales", |array| with_first::<Float32Type>(array, f32::NAN)),
+        forged("scales", |array| with_first::<Float32Type>(array, 0.75)),
+        forged("scales", |array| with_first::<Float32Type>(array, 1e34)),
+        forged("f_add_ex", |array| with_first::<Float32Type>(array, f32::NAN)),
+        forged("f_rescale_ex", |array| with_first::<Float32Type>(array, f32::INFINITY)),
+        forged("f_error_ex", |array| with_first::<UInt16Type>(array, 0x7F80)),
     ];
     for (name, bytes) in forged {
         for verify in [false, true] {

@@ -1,10 +1,13 @@
 //! What asks an index: how hard to look, and the bodies of `Index.search` and its kin.
 
+use std::sync::{Mutex, PoisonError};
+
 use pyo3::prelude::*;
 use ruvector_core::{
-    Error, Live, Vectors,
+    Error, Live, Pool, Vectors,
     ids::{Id, Ids},
     index::{Effort, SearchParams},
+    live::Nearest,
 };
 
 use crate::{
@@ -102,4 +105,81 @@ pub(crate) fn ids_as_list<'py>(py: Python<'py>, ids: &Ids) -> PyResult<Bound<'py
         Id::Utf8(id) => id.into_pyobject(py).map(Bound::into_any).map_err(PyErr::from),
     });
     Ok(pyo3::types::PyList::new(py, each.collect::<PyResult<Vec<_>>>()?)?.into_any())
+}
+
+pub(crate) fn within(
+    py: Python<'_>,
+    index: &Live,
+    asked: &Bound<'_, PyAny>,
+    radius: f64,
+    how: &Asked,
+    filter: Option<&Bound<'_, PyAny>>,
+) -> Result<PyHits> {
+    let effort = how.params(1)?.effort;
+    let pool = pool(how.threads)?;
+    let queries = queries(py, index, asked)?;
+    let allowed = filter.map(input::filter).transpose()?;
+    let snapshot = index.snapshot();
+    let filter = allowed.map(|allowed| py.detach(|| allowed.of(&snapshot))).transpose()?;
+    let size = queries.len().saturating_mul(snapshot.len()).saturating_mul(queries.dim());
+    let hits = interrupt::run(py, size, &mut Progress::off(), |monitor| {
+        snapshot.within(&queries, radius as f32, effort, filter.as_ref(), &pool, monitor)
+    })?;
+    Ok(PyHits::ragged(hits))
+}
+
+pub(crate) fn neighbours(py: Python<'_>, index: &Live, k: Whole, how: &Asked) -> Result<PyHits> {
+    let (params, pool) = (how.params(k.count("k")?)?, pool(how.threads)?);
+    let snapshot = index.snapshot();
+    let hits = interrupt::run(py, usize::MAX, &mut Progress::off(), |monitor| {
+        snapshot.neighbours(&params, &pool, monitor)
+    })?;
+    Ok(PyHits::ragged(hits))
+}
+
+/// The vectors of some rows, back to back, and their number.
+pub(crate) fn reconstruct(py: Python<'_>, index: &Live, ids: &Bound<'_, PyAny>) -> Result<(Vec<f32>, usize)> {
+    let snapshot = index.snapshot();
+    let ids = Given::read(ids, Role::Ids)?.list()?.cast("ids", snapshot.id_type())?;
+    Ok((py.detach(|| snapshot.reconstruct(&ids))?, ids.len()))
+}
+
+pub(crate) fn iterate(
+    py: Python<'_>,
+    index: &Live,
+    query: &Bound<'_, PyAny>,
+    batch: Whole,
+    how: &Asked,
+) -> Result<PyNearest> {
+    let (batch, pool) = (batch.count("batch")?, pool(how.threads)?);
+    let query = queries(py, index, query)?;
+    if query.len() != 1 {
+        let actual = format!("{} queries", query.len());
+        return Err(Error::invalid_parameter("query", "one query", actual).into());
+    }
+    let nearest = Nearest::new(index.snapshot(), query, how.params(1)?);
+    Ok(PyNearest { nearest: Mutex::new(nearest), batch, pool })
+}
+
+/// The neighbours of one query, a batch at a time: an iterator of `Hits`.
+#[pyclass(name = "Nearest", module = "ruvector", frozen)]
+pub(crate) struct PyNearest {
+    nearest: Mutex<Nearest>,
+    batch: usize,
+    pool: Pool,
+}
+
+#[pymethods]
+impl PyNearest {
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> Result<Option<PyHits>> {
+        let hits = interrupt::run(py, usize::MAX, &mut Progress::off(), |monitor| {
+            let mut nearest = self.nearest.lock().unwrap_or_else(PoisonError::into_inner);
+            nearest.next(self.batch, &self.pool, monitor)
+        })?;
+        Ok((!hits.is_empty()).then(|| PyHits::ragged(hits)))
+    }
 }

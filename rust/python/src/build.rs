@@ -24,10 +24,10 @@ use crate::{
 /// Build an index over a column of vectors, which it borrows.
 #[pyfunction]
 #[pyo3(
-    signature = (data, ids=None, *, column=None, dim=None, metric="l2sq", nlist=None, seed=Seed(0), threads=None,
-        progress=None),
-    text_signature = "(data, ids=None, *, column=None, dim=None, metric='l2sq', nlist=None, seed=0, threads=None, \
-        progress=False)"
+    signature = (data, ids=None, *, column=None, dim=None, metric="l2sq", nlist=None, bits=Whole(1), seed=Seed(0),
+        threads=None, progress=None),
+    text_signature = "(data, ids=None, *, column=None, dim=None, metric='l2sq', nlist=None, bits=1, seed=0, \
+        threads=None, progress=False)"
 )]
 #[allow(clippy::too_many_arguments, reason = "keywords in Python")]
 pub(crate) fn build(
@@ -38,12 +38,14 @@ pub(crate) fn build(
     dim: Option<Whole>,
     metric: &str,
     nlist: Option<Whole>,
+    bits: Whole,
     seed: Seed,
     threads: Option<Whole>,
     progress: Option<&Bound<'_, PyAny>>,
 ) -> Result<PyIndex> {
     let nlist = nlist.map(|nlist| nlist.count("nlist")).transpose()?;
-    let params = BuildParams { metric: metric.parse()?, nlist, seed: seed.0 };
+    let bits = u32::try_from(bits.count("bits")?).unwrap_or(u32::MAX);
+    let params = BuildParams { metric: metric.parse()?, nlist, seed: seed.0, bits };
     let pool = pool(threads)?;
     let mut progress = Progress::new(progress)?;
     let (vectors, ids) = corpus(py, data, ids, column, dim)?;

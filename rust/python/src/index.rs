@@ -6,21 +6,18 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use numpy::{IntoPyArray, PyArray1};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
 use pyo3::{
     prelude::*,
     types::{PyCapsule, PyDict, PyIterator, PyRange},
 };
-use ruvector_core::{
-    Error, Index, Live, Pool, Unwatched,
-    format::Keep,
-    index::{BITS, VectorsKept},
-};
+use ruvector_core::{Error, Index, Live, Pool, Unwatched, format::Keep};
 
 use crate::{
     args::Whole,
-    ask::{self, Asked},
+    ask::{self, Asked, PyNearest},
     change,
+    describe::{bytes, name_of},
     error::{Failure, Result},
     export,
     hits::PyHits,
@@ -107,6 +104,64 @@ impl PyIndex {
         threads: Option<Whole>,
     ) -> Result<PyHits> {
         ask::search(py, &*self.get()?, queries, k, &Asked { recall, nprobe, epsilon, exact, threads }, filter)
+    }
+
+    /// All rows within a radius.
+    #[pyo3(signature = (queries, radius, *, filter=None, recall=0.99, nprobe=None, exact=false, threads=None),
+        text_signature = "($self, queries, radius, *, filter=None, recall=0.99, nprobe=None, exact=False, threads=None)")]
+    #[allow(clippy::too_many_arguments, reason = "keywords in Python")]
+    fn within(
+        &self,
+        py: Python<'_>,
+        queries: &Bound<'_, PyAny>,
+        radius: f64,
+        filter: Option<&Bound<'_, PyAny>>,
+        recall: f64,
+        nprobe: Option<Whole>,
+        exact: bool,
+        threads: Option<Whole>,
+    ) -> Result<PyHits> {
+        let how = Asked { recall, nprobe, epsilon: None, exact, threads };
+        ask::within(py, &*self.get()?, queries, radius, &how, filter)
+    }
+
+    /// The nearest other rows of every row.
+    #[pyo3(signature = (k=Whole(10), *, recall=0.99, nprobe=None, exact=false, threads=None),
+        text_signature = "($self, k=10, *, recall=0.99, nprobe=None, exact=False, threads=None)")]
+    fn neighbours(
+        &self,
+        py: Python<'_>,
+        k: Whole,
+        recall: f64,
+        nprobe: Option<Whole>,
+        exact: bool,
+        threads: Option<Whole>,
+    ) -> Result<PyHits> {
+        ask::neighbours(py, &*self.get()?, k, &Asked { recall, nprobe, epsilon: None, exact, threads })
+    }
+
+    /// The neighbours of one query, a batch at a time.
+    #[pyo3(signature = (query, batch=Whole(10), *, recall=0.99, exact=false, threads=None),
+        text_signature = "($self, query, batch=10, *, recall=0.99, exact=False, threads=None)")]
+    fn iterate(
+        &self,
+        py: Python<'_>,
+        query: &Bound<'_, PyAny>,
+        batch: Whole,
+        recall: f64,
+        exact: bool,
+        threads: Option<Whole>,
+    ) -> Result<PyNearest> {
+        let how = Asked { recall, nprobe: None, epsilon: None, exact, threads };
+        ask::iterate(py, &*self.get()?, query, batch, &how)
+    }
+
+    /// The vectors of the rows with these ids.
+    fn reconstruct<'py>(&self, ids: &Bound<'py, PyAny>) -> Result<Bound<'py, PyArray2<f32>>> {
+        let (py, index) = (ids.py(), self.get()?);
+        let dim = index.snapshot().index().dim();
+        let (values, rows) = ask::reconstruct(py, &index, ids)?;
+        Ok(values.into_pyarray(py).reshape([rows, dim])?)
     }
 
     /// Add rows.
@@ -245,7 +300,7 @@ impl PyIndex {
     /// Bits per dimension of the codes.
     #[getter]
     fn bits(&self) -> PyResult<u32> {
-        self.get().map(|_| BITS)
+        Ok(self.coded()?.bits())
     }
 
     /// The seed it was built with.
@@ -302,11 +357,13 @@ impl PyIndex {
         let snapshot = live.snapshot();
         let index = snapshot.index();
         format!(
-            "Index({} x {}, {}, {} lists, {BITS} bit, {} vectors, {})",
+            "Index({} x {}, {}, {} lists, {} {}, {} vectors, {})",
             snapshot.len(),
             index.dim(),
             index.metric(),
             index.router().nlist(),
+            index.bits(),
+            if index.bits() == 1 { "bit" } else { "bits" },
             name_of(index.vectors_kept()),
             bytes(snapshot.memory_bytes() + index.mapped_bytes()),
         )
@@ -340,23 +397,4 @@ impl PyIndex {
     fn __reduce__<'py>(&self, py: Python<'py>) -> Result<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
         crate::pickle::reduce(py, &*self.sealed(py)?, self.path().as_deref())
     }
-}
-
-fn name_of(kept: VectorsKept) -> &'static str {
-    match kept {
-        VectorsKept::None => "none",
-        VectorsKept::Borrowed => "borrowed",
-        VectorsKept::Stored(_) => "stored",
-    }
-}
-
-fn bytes(count: usize) -> String {
-    let (mut value, mut unit) = (count as f64, "B");
-    for next in ["kB", "MB", "GB", "TB"] {
-        if value < 1000.0 {
-            break;
-        }
-        (value, unit) = (value / 1000.0, next);
-    }
-    if unit == "B" { format!("{count} B") } else { format!("{value:.1} {unit}") }
 }

@@ -14,12 +14,14 @@ mod ask;
 mod build;
 mod change;
 mod cpu;
+mod describe;
 mod error;
 mod export;
 mod hits;
 mod index;
 mod input;
 mod interrupt;
+mod multi;
 mod pickle;
 mod polars;
 mod preset;
@@ -31,10 +33,12 @@ mod registry;
 mod _ruvector {
     #[pymodule_export]
     use super::{
+        ask::PyNearest,
         build::{buffer_addresses, build, exact_search, open, recall_at_k},
         cpu::{cpu_features, simd_level},
         hits::{PyHits, PyNestedHits},
         index::PyIndex,
+        multi::PyMultiVectorIndex,
         pickle::{from_bytes, from_path},
         preset::{
             codes::{PyArrowColumn, preset_ids, preset_norms, preset_packed},

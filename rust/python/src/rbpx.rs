@@ -22,7 +22,7 @@ use crate::{
 /// An index over what such a file holds, built anew, and the file's rerank factor.
 pub(crate) fn open(py: Python<'_>, path: &Path) -> Result<(PyIndex, u32)> {
     let Table { seed, rerank_factor, ids, vectors } = py.detach(|| rbpx::read(path))?;
-    let params = BuildParams { metric: Metric::L2Sq, nlist: None, seed };
+    let params = BuildParams { metric: Metric::L2Sq, seed, ..BuildParams::default() };
     let pool = pool(None)?;
     let size = vectors.len().saturating_mul(vectors.dim()).saturating_mul(vectors.len().isqrt());
     let index = interrupt::run(py, size, &mut Progress::off(), |monitor| {

@@ -5,6 +5,7 @@
 
 use arrow_ipc::{Message, MetadataVersion, RecordBatch, root_as_message};
 use arrow_schema::{DataType, Schema};
+use half::{bf16, f16};
 
 use super::{
     footer::ALIGNMENT,
@@ -13,7 +14,7 @@ use super::{
 use crate::{
     error::PersistError,
     ids::Ids,
-    rabitq::BLOCK,
+    rabitq::{BLOCK, is_scale},
     segment::{Segment, StoredVectors},
 };
 
@@ -165,9 +166,26 @@ pub(super) fn segment(header: &Header, segment: &Segment) -> Result<(), PersistE
     {
         return Err(PersistError::Corrupt("ids: the last string does not end where the text does".into()));
     }
-    finite("f_add", &segment.f_add)?;
-    finite("f_rescale", &segment.f_rescale)?;
-    finite("f_error", &segment.f_error)
+    if let Some(&scale) = segment.scales.iter().find(|&&scale| !is_scale(scale)) {
+        return Err(corrupt("scales", "powers of two between 2^-125 and 2^112", &scale));
+    }
+    finite_halves("f_add", &segment.f_add)?;
+    finite_halves("f_rescale", &segment.f_rescale)?;
+    finite_halves("f_error", &segment.f_error)?;
+    let Some(ex) = &segment.ex else { return Ok(()) };
+    finite("f_add_ex", &ex.f_add)?;
+    finite("f_rescale_ex", &ex.f_rescale)?;
+    match ex.f_error.iter().find(|&&bits| !bf16::from_bits(bits).is_finite()) {
+        Some(bits) => Err(corrupt("f_error_ex", "the high halves of finite numbers", bits)),
+        None => Ok(()),
+    }
+}
+
+fn finite_halves(what: &str, bits: &[u16]) -> Result<(), PersistError> {
+    match bits.iter().position(|&bits| !f16::from_bits(bits).is_finite()) {
+        Some(at) => Err(corrupt(what, "finite numbers", &format!("{} at {at}", f16::from_bits(bits[at])))),
+        None => Ok(()),
+    }
 }
 
 /// Refuses stored vectors that could not have been put into an index.

@@ -12,10 +12,10 @@ use super::{
 };
 use crate::{
     ids::Ids,
-    index::{BITS, Index},
+    index::Index,
     pool::Pool,
     rotate,
-    segment::{Segment, StoredVectors},
+    segment::{ExCodes, Segment, StoredVectors},
 };
 
 /// Fewer bytes than this are hashed faster by one thread.
@@ -26,9 +26,10 @@ pub(super) const BLANK: &str = "000000000000000000000000000000000000000000000000
 
 /// The bytes of one column.
 type Column = (&'static str, fn(&Segment) -> &[u8]);
+type ExColumn = (&'static str, fn(&ExCodes) -> &[u8]);
 
 /// The columns every segment has, in the order of the schema.
-const COLUMNS: [Column; 8] = [
+const COLUMNS: [Column; 9] = [
     ("list_id", |segment| segment.list_id.inner()),
     ("first_row", |segment| segment.first_row.inner()),
     ("count", |segment| segment.count.inner()),
@@ -37,6 +38,15 @@ const COLUMNS: [Column; 8] = [
     ("f_add", |segment| segment.f_add.inner()),
     ("f_rescale", |segment| segment.f_rescale.inner()),
     ("f_error", |segment| segment.f_error.inner()),
+    ("scales", |segment| segment.scales.inner()),
+];
+
+/// The columns of codes of more than one bit.
+const EX_COLUMNS: [ExColumn; 4] = [
+    ("ex_code", |ex| &ex.code),
+    ("f_add_ex", |ex| ex.f_add.inner()),
+    ("f_rescale_ex", |ex| ex.f_rescale.inner()),
+    ("f_error_ex", |ex| ex.f_error.inner()),
 ];
 
 /// The digest of every column but the vectors, by name.
@@ -44,6 +54,13 @@ pub(super) fn columns(centroids: &ScalarBuffer<f32>, segments: &[Segment]) -> BT
     let mut digests = BTreeMap::new();
     for (name, bytes) in COLUMNS {
         digests.insert(name.into(), over(segments, |segment, hasher| update(hasher, bytes(segment))));
+    }
+    if segments.iter().any(|segment| segment.ex.is_some()) {
+        for (name, bytes) in EX_COLUMNS {
+            let digest =
+                over(segments, |segment, hasher| segment.ex.iter().for_each(|ex| update(hasher, bytes(ex))));
+            digests.insert(name.into(), digest);
+        }
     }
     let mut hasher = Hasher::new();
     update(&mut hasher, centroids.inner());
@@ -103,9 +120,10 @@ pub(crate) fn content(index: &Index) -> String {
 pub(super) fn content_of(index: &Index, columns: &BTreeMap<String, String>) -> String {
     let router = index.router();
     let mut text = format!(
-        "metric={}\ndim={}\nbits={BITS}\nnlist={}\nid_type={}\nrotation={},{},{}\n",
+        "metric={}\ndim={}\nbits={}\nnlist={}\nid_type={}\nrotation={},{},{}\n",
         index.metric(),
         router.dim(),
+        index.bits(),
         router.nlist(),
         id_name(index),
         rotate::KIND,

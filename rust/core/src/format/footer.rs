@@ -184,6 +184,7 @@ fn is_type(found: arrow_ipc::Field<'_>, expected: &DataType) -> bool {
         DataType::LargeList(item) => found.type_type() == Type::LargeList && list_of(item),
         leaf if !children.is_empty() => leaf.is_nested(),
         DataType::UInt8 => int(8, false),
+        DataType::UInt16 => int(16, false),
         DataType::UInt32 => int(32, false),
         DataType::UInt64 => int(64, false),
         DataType::Int64 => int(64, true),

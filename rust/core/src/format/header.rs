@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::PersistError,
     ids::IdType,
-    index::{BITS, Calibration, Index},
+    index::{Calibration, Index},
     metric::Metric,
+    rabitq::MAX_BITS,
     rotate::{self, Rotation},
     vectors::{Element, MAX_DIM},
 };
@@ -28,7 +29,7 @@ pub(super) struct Header {
     metric: String,
     pub(super) dim: usize,
     pub(super) padded_dim: usize,
-    bits: u32,
+    pub(super) bits: u32,
     pub(super) nlist: usize,
     pub(super) len: usize,
     pub(super) null_count: usize,
@@ -69,7 +70,7 @@ impl Header {
             metric: index.metric().name().into(),
             dim: router.dim(),
             padded_dim: router.padded_dim(),
-            bits: BITS,
+            bits: index.bits(),
             nlist: router.nlist(),
             len: index.len(),
             null_count: index.null_count(),
@@ -107,7 +108,7 @@ impl Header {
         expect((1..=MAX_DIM).contains(&self.dim), "dim", &format!("1 to {MAX_DIM}"), &self.dim)?;
         let padded = rotate::padded_dim(self.dim);
         expect(self.padded_dim == padded, "padded_dim", &padded.to_string(), &self.padded_dim)?;
-        expect(self.bits == BITS, "bits", "1", &self.bits)?;
+        expect((1..=MAX_BITS).contains(&self.bits), "bits", &format!("1 to {MAX_BITS}"), &self.bits)?;
         expect((1..=u32::MAX as usize).contains(&self.nlist), "nlist", "1 to 2^32 - 1", &self.nlist)?;
         expect(self.len > 0, "len", "at least 1", &self.len)?;
         self.ids()?;
@@ -123,6 +124,10 @@ impl Header {
     }
 
     fn check_calibration(&self) -> Result<(), PersistError> {
+        let usual = self.calibration.usual();
+        if !usual.is_finite() || usual < 0.0 {
+            return Err(corrupt("calibration", "a usual distance of at least 0", &usual.to_string()));
+        }
         for curve in self.calibration.curves() {
             let fits = |value: f64, share: f64| value.is_finite() && (0.0..=1.0).contains(&share);
             let spread = curve.spread.iter().all(|point| fits(point.0, point.1) && fits(point.2, point.1));

@@ -4,10 +4,13 @@ use std::{ops::Range, sync::Arc};
 
 use arrow_array::{
     Array, ArrayRef, FixedSizeBinaryArray, FixedSizeListArray, Float16Array, Float32Array, LargeListArray,
-    PrimitiveArray, RecordBatch, UInt8Array, UInt32Array, UInt64Array,
+    PrimitiveArray, RecordBatch, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
     cast::AsArray,
     make_array,
-    types::{ArrowPrimitiveType, Float16Type, Float32Type, Int64Type, UInt8Type, UInt32Type, UInt64Type},
+    types::{
+        ArrowPrimitiveType, Float16Type, Float32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type,
+        UInt64Type,
+    },
 };
 use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
@@ -17,7 +20,7 @@ use crate::{
     error::PersistError,
     ids::{IdType, Ids},
     rabitq::{BLOCK, block_bytes},
-    segment::{Segment, StoredVectors},
+    segment::{ExCodes, Segment, StoredVectors},
     vectors::Element,
 };
 
@@ -30,14 +33,15 @@ pub(super) const VECTORS: &str = "vectors";
 pub(super) struct Shape {
     pub(super) dim: usize,
     pub(super) padded_dim: usize,
+    pub(super) bits: u32,
     pub(super) ids: Option<IdType>,
     pub(super) vectors: Option<Element>,
 }
 
 impl Shape {
     pub(super) fn of(header: &Header) -> Result<Self, PersistError> {
-        let (dim, padded_dim) = (header.dim, header.padded_dim);
-        Ok(Self { dim, padded_dim, ids: header.ids()?, vectors: header.kept()? })
+        let (dim, padded_dim, bits) = (header.dim, header.padded_dim, header.bits);
+        Ok(Self { dim, padded_dim, bits, ids: header.ids()?, vectors: header.kept()? })
     }
 
     /// The columns, in their order.
@@ -54,10 +58,20 @@ impl Shape {
         fields.extend(self.ids.map(|ids| of_block(IDS, ids.data_type())));
         fields.extend([
             plain("bin_code", DataType::FixedSizeBinary(block_bytes(self.padded_dim) as i32)),
-            of_block("f_add", DataType::Float32),
-            of_block("f_rescale", DataType::Float32),
-            of_block("f_error", DataType::Float32),
+            of_block("f_add", DataType::Float16),
+            of_block("f_rescale", DataType::Float16),
+            of_block("f_error", DataType::Float16),
+            Field::new("scales", list_of(DataType::Float32, 3), false),
         ]);
+        if self.bits > 1 {
+            let width = block_bytes(self.padded_dim) * (self.bits as usize - 1);
+            fields.extend([
+                plain("ex_code", DataType::FixedSizeBinary(width as i32)),
+                of_block("f_add_ex", DataType::Float32),
+                of_block("f_rescale_ex", DataType::Float32),
+                of_block("f_error_ex", DataType::UInt16),
+            ]);
+        }
         let vector = |element| match element {
             Element::F32 => list_of(DataType::Float32, self.dim),
             Element::F16 => list_of(DataType::Float16, self.dim),
@@ -92,8 +106,9 @@ pub(super) fn to_batch(
     vectors: Option<StoredVectors>,
 ) -> Result<RecordBatch, ArrowError> {
     let (from, len) = (blocks.start, blocks.len());
-    let factors = |values: &ScalarBuffer<f32>| {
-        in_blocks(Arc::new(Float32Array::new(values.slice(from * BLOCK, len * BLOCK), None)), BLOCK)
+    let factors = |values: &ScalarBuffer<u16>| {
+        let values = ScalarBuffer::new(values.inner().clone(), from * BLOCK, len * BLOCK);
+        in_blocks(Arc::new(Float16Array::new(values, None)), BLOCK)
     };
     let code_bytes = segment.bin_code.len() / segment.blocks();
     let codes = segment.bin_code.slice_with_length(from * code_bytes, len * code_bytes);
@@ -113,7 +128,11 @@ pub(super) fn to_batch(
         factors(&segment.f_add)?,
         factors(&segment.f_rescale)?,
         factors(&segment.f_error)?,
-    ] as [ArrayRef; 4]);
+        in_blocks(Arc::new(Float32Array::new(segment.scales.slice(from * 3, len * 3), None)), 3)?,
+    ] as [ArrayRef; 5]);
+    if let Some(ex) = &segment.ex {
+        columns.extend(ex_columns(ex, from, len)?);
+    }
     if let Some(vectors) = vectors {
         let values: ArrayRef = match vectors {
             StoredVectors::F32(values) => Arc::new(Float32Array::new(values, None)),
@@ -123,6 +142,19 @@ pub(super) fn to_batch(
         columns.push(in_blocks(in_blocks(values, dim)?, BLOCK)?);
     }
     RecordBatch::try_new(schema, columns)
+}
+
+fn ex_columns(ex: &ExCodes, from: usize, len: usize) -> Result<[ArrayRef; 4], ArrowError> {
+    let block_bytes = ex.code.len() / (ex.f_add.len() / BLOCK);
+    let codes = ex.code.slice_with_length(from * block_bytes, len * block_bytes);
+    let (from, len) = (from * BLOCK, len * BLOCK);
+    let floats = |values: &ScalarBuffer<f32>| Arc::new(Float32Array::new(values.slice(from, len), None));
+    Ok([
+        Arc::new(FixedSizeBinaryArray::try_new(block_bytes as i32, codes, None)?),
+        in_blocks(floats(&ex.f_add), BLOCK)?,
+        in_blocks(floats(&ex.f_rescale), BLOCK)?,
+        in_blocks(Arc::new(UInt16Array::new(ex.f_error.slice(from, len), None)), BLOCK)?,
+    ])
 }
 
 fn in_blocks(values: ArrayRef, size: usize) -> Result<ArrayRef, ArrowError> {
@@ -158,9 +190,20 @@ pub(super) fn from_batch(batch: &RecordBatch, shape: Shape) -> Option<(Segment, 
             None => None,
         },
         bin_code: column("bin_code")?.as_fixed_size_binary().values().clone(),
-        f_add: values::<Float32Type>(inner(column("f_add")?)),
-        f_rescale: values::<Float32Type>(inner(column("f_rescale")?)),
-        f_error: values::<Float32Type>(inner(column("f_error")?)),
+        f_add: bits(inner(column("f_add")?)),
+        f_rescale: bits(inner(column("f_rescale")?)),
+        f_error: bits(inner(column("f_error")?)),
+        scales: values::<Float32Type>(inner(column("scales")?)),
+        ex: match shape.bits {
+            1 => None,
+            bits => Some(ExCodes {
+                ex: bits - 1,
+                code: column("ex_code")?.as_fixed_size_binary().values().clone(),
+                f_add: values::<Float32Type>(inner(column("f_add_ex")?)),
+                f_rescale: values::<Float32Type>(inner(column("f_rescale_ex")?)),
+                f_error: values::<UInt16Type>(inner(column("f_error_ex")?)),
+            }),
+        },
         vectors: match shape.vectors {
             Some(Element::F32) => {
                 Some(StoredVectors::F32(values::<Float32Type>(inner(inner(column(VECTORS)?)))))
@@ -179,6 +222,12 @@ pub(super) fn from_batch(batch: &RecordBatch, shape: Shape) -> Option<(Segment, 
 
 fn values<T: ArrowPrimitiveType>(array: &ArrayRef) -> ScalarBuffer<T::Native> {
     array.as_primitive::<T>().values().clone()
+}
+
+/// Half floats as the bits they are.
+fn bits(array: &ArrayRef) -> ScalarBuffer<u16> {
+    let halves = values::<Float16Type>(array);
+    ScalarBuffer::new(halves.inner().clone(), 0, halves.len())
 }
 
 fn inner(array: &ArrayRef) -> &ArrayRef {

@@ -16,6 +16,7 @@ use crate::{
     },
     kernel::Kernels,
     random::SplitMix64,
+    segment::ExCodes,
 };
 
 const ROWS: usize = 500;
@@ -46,7 +47,11 @@ fn ids(kind: &str) -> Option<Ids> {
 }
 
 fn build(vectors: Vectors, ids: Option<&Ids>, metric: Metric, seed: u64) -> Index {
-    let params = BuildParams { metric, nlist: Some(7), seed };
+    build_with_bits(vectors, ids, metric, seed, 1)
+}
+
+fn build_with_bits(vectors: Vectors, ids: Option<&Ids>, metric: Metric, seed: u64, bits: u32) -> Index {
+    let params = BuildParams { metric, nlist: Some(7), seed, bits };
     Index::build(vectors, ids, &params, &Pool::Inline, &Unwatched).unwrap()
 }
 
@@ -91,6 +96,25 @@ fn what_is_saved_is_what_is_opened() {
 }
 
 #[test]
+fn codes_of_every_width_are_saved_and_opened() {
+    for bits in 1..=9 {
+        let built = build_with_bits(vectors(1), ids("int64").as_ref(), Metric::Ip, 5, bits);
+        let opened = Index::from_bytes(built.to_bytes(Keep::None).unwrap(), true).unwrap();
+        assert_eq!((opened.bits(), opened.digest()), (bits, built.digest()));
+        let codes_only = Index::merge(built.router().clone(), built.segments().to_vec()).unwrap();
+        let everywhere = |index: &Index| {
+            let queries = Vectors::from_f32("query", DIM, values(20, DIM, 99).into()).unwrap();
+            let params = SearchParams { effort: Effort::Nprobe(7), ..SearchParams::default() };
+            let hits = index.search(&queries, &params, &Pool::Inline, &Unwatched).unwrap();
+            hits.distances().to_vec()
+        };
+        assert_eq!(everywhere(&opened), everywhere(&codes_only), "{bits} bits");
+        let with_vectors = Index::from_bytes(built.to_bytes(Keep::F32).unwrap(), true).unwrap();
+        assert_eq!(answers(&with_vectors), answers(&built), "{bits} bits");
+    }
+}
+
+#[test]
 fn half_floats_stay_half_floats() {
     let built = build(half_vectors(2), None, Metric::L2, 0);
     let bytes = built.to_bytes(Keep::AsIs).unwrap();
@@ -130,6 +154,8 @@ fn digests_tell_indexes_apart() {
         digest(&build(vectors(2), None, Metric::L2, 0)),
         digest(&build(vectors(1), ids("int64").as_ref(), Metric::L2, 0)),
         digest(&build(vectors(1), ids("str").as_ref(), Metric::L2, 0)),
+        digest(&build_with_bits(vectors(1), None, Metric::L2, 0, 2)),
+        digest(&build_with_bits(vectors(1), None, Metric::L2, 0, 3)),
     ];
     for (at, one) in all.iter().enumerate() {
         assert!(!all[..at].contains(one), "{at}");
@@ -140,8 +166,9 @@ fn digests_tell_indexes_apart() {
 /// Sixteen batches of a segment in memory: what a file with vectors looks like once it is large.
 #[test]
 fn batches_do_not_change_the_content() {
-    let built = build(vectors(1), ids("str").as_ref(), Metric::Cosine, 0);
+    let built = build_with_bits(vectors(1), ids("str").as_ref(), Metric::Cosine, 0, 4);
     let segment = &built.segments()[0];
+    let ex = segment.ex.as_ref().unwrap();
     let (padded, blocks) = (built.router().padded_dim(), segment.blocks());
     let parts = (0..blocks).map(|at| crate::segment::Segment {
         list_id: segment.list_id.slice(at, 1),
@@ -153,6 +180,14 @@ fn batches_do_not_change_the_content() {
         f_add: segment.f_add.slice(at * 32, 32),
         f_rescale: segment.f_rescale.slice(at * 32, 32),
         f_error: segment.f_error.slice(at * 32, 32),
+        scales: segment.scales.slice(at * 3, 3),
+        ex: Some(ExCodes {
+            ex: ex.ex,
+            code: ex.code.slice_with_length(at * padded * 12, padded * 12),
+            f_add: ex.f_add.slice(at * 32, 32),
+            f_rescale: ex.f_rescale.slice(at * 32, 32),
+            f_error: ex.f_error.slice(at * 32, 32),
+        }),
         vectors: None,
     });
     let merged = Index::merge(built.router().clone(), parts.collect()).unwrap();
@@ -170,7 +205,7 @@ fn large_segments_are_cut_between_lists() {
     let params = RouterParams { metric: Metric::L2, nlist: 2, seed: 0 };
     let (kernels, pool) = (Kernels::detect().unwrap(), Pool::Inline);
     let router = train_router(&zeros, params, kernels, &pool, &Unwatched).unwrap();
-    let segment = encode_segment(&zeros, None, 0, &router, &pool, &Unwatched).unwrap();
+    let segment = encode_segment(&zeros, None, 0, 1, &router, &pool, &Unwatched).unwrap();
     let index = Index::merge(router, vec![segment]).unwrap().with_borrowed(zeros).unwrap();
     let opened = Index::from_bytes(index.to_bytes(Keep::AsIs).unwrap(), true).unwrap();
     assert!(opened.segments().len() > 1);

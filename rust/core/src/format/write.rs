@@ -155,7 +155,8 @@ fn describe(index: &Index, kept: Option<Element>, plan: &Plan<'_>) -> Result<(Sh
     }
     let ids = index.segments().first().and_then(|segment| segment.ids.as_ref()).map(crate::ids::Ids::id_type);
     let (dim, padded_dim) = (index.dim(), index.router().padded_dim());
-    Ok((Shape { dim, padded_dim, ids, vectors: kept }, Header::new(index, kept, columns, content)))
+    let bits = index.bits();
+    Ok((Shape { dim, padded_dim, bits, ids, vectors: kept }, Header::new(index, kept, columns, content)))
 }
 
 /// The vectors of some blocks in the order of their slots: those stored as they are, others copied.

@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     ids::Ids,
     ivf::{
-        encode::encode_segment,
+        encode::{check_bits, encode_segment},
         router::{RouterParams, train_router},
     },
     kernel::Kernels,
@@ -19,7 +19,7 @@ use crate::{
 const ROWS_PER_CHECK: usize = 8 * 1024;
 
 /// How an index is built.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct BuildParams {
     /// The distance to search by.
     pub metric: Metric,
@@ -27,6 +27,15 @@ pub struct BuildParams {
     pub nlist: Option<usize>,
     /// Fixes everything that is drawn by lot: same data and seed, same codes.
     pub seed: u64,
+    /// Bits per dimension of the codes, 1 to 9. One is enough where vectors are at hand; more give better distances
+    /// without them, and fewer looks at vectors with them.
+    pub bits: u32,
+}
+
+impl Default for BuildParams {
+    fn default() -> Self {
+        Self { metric: Metric::default(), nlist: None, seed: 0, bits: 1 }
+    }
 }
 
 /// The number of lists for a number of rows: twice the square root, but never fewer than 64 rows per list.
@@ -51,6 +60,7 @@ impl Index {
         pool: &Pool,
         monitor: &dyn Monitor,
     ) -> Result<Self> {
+        check_bits(params.bits)?;
         let kernels = Kernels::detect()?;
         let rows = vectors.len() - vectors.null_count();
         if rows == 0 {
@@ -61,7 +71,7 @@ impl Index {
         let nlist = params.nlist.unwrap_or_else(|| default_nlist(rows));
         let router = RouterParams { metric: params.metric, nlist, seed: params.seed };
         let router = train_router(&vectors, router, kernels, pool, monitor)?;
-        let segment = encode_segment(&vectors, ids, 0, &router, pool, monitor)?;
+        let segment = encode_segment(&vectors, ids, 0, params.bits, &router, pool, monitor)?;
         let mut index = Self::merge(router, vec![segment])?;
         index.null_count = vectors.null_count();
         index.calibration = Calibration::measure(&index, &vectors, pool, monitor)?;

@@ -8,9 +8,10 @@ use crate::{
     error::Result,
     exact::{self, Corpus},
     ids::{Id, IdType},
+    metric::Family,
     monitor::{Monitor, Phase},
     pool::Pool,
-    rabitq::{BLOCK, list_terms},
+    rabitq::{BLOCK, Factors, list_terms},
     recall::epsilon_for,
     segment::Segment,
     vectors::Vectors,
@@ -28,6 +29,8 @@ const DEPTHS: [usize; 2] = [10, 100];
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     curves: Vec<Curve>,
+    /// How far all but one in a hundred of the rows were from their nearest list, see [`Calibration::usual`].
+    usual: f64,
 }
 
 /// The share of the `k` nearest rows that are found, against each of the two things that lose them. Every share is less
@@ -48,11 +51,23 @@ impl Calibration {
         &self.curves
     }
 
+    /// The most neighbours that a curve was measured for.
+    pub(super) fn deepest(&self) -> usize {
+        self.curves.last().map_or(0, |curve| curve.k)
+    }
+
+    /// How far a query like the rows is from its nearest list at most ([`farness`]); 0 when nothing was measured, and for
+    /// inner products, where how far says nothing about how unusual.
+    pub fn usual(&self) -> f32 {
+        self.usual as f32
+    }
+
     /// The smallest spread that keeps the lists' part in a `recall` of the `k` nearest, and the mean number of lists it
     /// looks into. Two fifths of what may be lost are left to the error bound and to queries that are not quite like the
     /// rows. `None` if the target was never met: every list then.
     pub(super) fn spread(&self, k: usize, recall: f64) -> Option<(f32, f64)> {
-        let share = 1.0 - (1.0 - recall) * 0.6;
+        // So few queries cannot tell a miss in ten thousand.
+        let share = if recall > 0.9999 { return None } else { 1.0 - (1.0 - recall) * 0.6 };
         let met = |curve: &Curve| curve.spread.iter().find(|point| point.1 >= share).copied();
         let deeper = self.curves.iter().find(|curve| curve.k >= k).and_then(met);
         // The k nearest fill a ball whose lists grow about as its surface.
@@ -75,7 +90,8 @@ impl Calibration {
         let measured = self.curves.iter().find(|curve| curve.k >= k).or(self.curves.last());
         let measured = measured.and_then(|curve| first_to_reach(&curve.epsilon, 1.0 - (1.0 - recall) / 4.0));
         let normal = epsilon_for(recall);
-        measured.map_or(normal, |measured| normal.min(measured as f32))
+        // Below 1 the rounding of the factors is not covered.
+        measured.map_or(normal, |measured| normal.min(measured as f32)).max(1.0)
     }
 
     /// Measures an index on the vectors it was built from.
@@ -107,7 +123,15 @@ impl Calibration {
         monitor.advance(Phase::Calibrate, 1, 1);
         let mut depths: Vec<usize> = DEPTHS.iter().map(|&k| k.min(depth)).collect();
         depths.dedup();
-        Ok(Self { curves: depths.into_iter().map(|k| curve(k, &looks)).collect() })
+        let usual = match index.metric().family() {
+            Family::L2 => {
+                let mut nearest: Vec<f32> = looks.iter().map(|look| look.nearest).collect();
+                nearest.sort_unstable_by(f32::total_cmp);
+                nearest.get(nearest.len() * 99 / 100).copied().unwrap_or(0.0)
+            }
+            Family::Ip => 0.0,
+        };
+        Ok(Self { curves: depths.into_iter().map(|k| curve(k, &looks)).collect(), usual: f64::from(usual) })
     }
 }
 
@@ -121,6 +145,8 @@ struct Look {
     needs: Vec<Need>,
     /// The spread from which on each list is looked into, ascending.
     lists: Vec<f32>,
+    /// How far the nearest list is.
+    nearest: f32,
 }
 
 /// What it takes to find one neighbour.
@@ -147,6 +173,7 @@ struct Asked<'a> {
     vectors: &'a Vectors,
     query: Prepared,
     rotated: Vec<f32>,
+    shifted: Vec<f32>,
     squared_norm: f32,
     /// Each list's key, and its place among them.
     keys: Vec<f32>,
@@ -168,8 +195,10 @@ impl<'a> Asked<'a> {
         }
         let kernels = router.kernels();
         let squared_norm = kernels.dot(&rotated, &rotated);
+        let mut shifted = vec![0.0; rotated.len()];
+        router.shift(&rotated, &mut shifted);
         let query = Prepared::new(kernels, index.metric(), query);
-        Self { index, vectors, query, rotated, squared_norm, keys, ranks }
+        Self { index, vectors, query, rotated, shifted, squared_norm, keys, ranks }
     }
 
     fn look(&self, neighbours: &[usize], places: &[Place]) -> Look {
@@ -188,7 +217,7 @@ impl<'a> Asked<'a> {
             let (estimate, sigma) = self.estimate(segment, slot as usize, list);
             Need { spread: spread(list), error: (estimate - value) / sigma, value, sigma }
         });
-        Look { needs: each.collect(), lists }
+        Look { needs: each.collect(), lists, nearest }
     }
 
     /// A row's estimate and its standard deviation, with the query as it is: the look-up table's error has room of its
@@ -196,11 +225,13 @@ impl<'a> Asked<'a> {
     fn estimate(&self, segment: &Segment, slot: usize, list: usize) -> (f32, f32) {
         let router = self.index.router();
         let kernels = router.kernels();
-        let (factors, code) = (segment.factors_of(slot), segment.code_of(slot));
+        let factors =
+            segment.factors(slot / BLOCK).map_or_else(Factors::default, |block| block.lane(slot % BLOCK));
+        let code = segment.code_of(slot);
         let signs: Vec<f32> =
             (0..router.padded_dim()).map(|at| f32::from(code[at / 8] >> (at % 8) & 1) - 0.5).collect();
         let terms = list_terms(router.metric().family(), kernels, &self.rotated, router.centroid(list));
-        let along = kernels.dot(&self.rotated, &signs);
+        let along = kernels.dot(&self.shifted, &signs);
         (factors.f_add + terms.g_add + factors.f_rescale * along, factors.f_error * terms.g_error)
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     metric::Metric,
     monitor::Unwatched,
     pool::Pool,
+    rabitq::BLOCK,
     recall::epsilon_for,
     topk::{Candidate, TopK},
     vectors::Vectors,
@@ -52,12 +53,17 @@ impl Index {
         let filter = params.filter.as_deref();
         let k = params.k.min(filter.map_or(self.len(), |filter| filter.count().min(self.len())));
         let lists = self.router().nlist();
-        let everywhere = Reach { breadth: Breadth::Nprobe(lists), lists, epsilon: epsilon_for(1.0) };
+        let everywhere =
+            Reach { breadth: Breadth::Nprobe(lists), lists, enough: 0, epsilon: epsilon_for(1.0) };
         let reach = self.reach(params, k)?.unwrap_or(everywhere);
         let found = pool.map(queries.len(), |row| {
             Ok(scan::run(self, queries, row..row + 1, reach, filter, |_| Bounds::new(k)))
         })?;
-        Ok(found.into_iter().flatten().map(|sink| sink.map_or_else(Vec::new, Bounds::into_rows)).collect())
+        Ok(found
+            .into_iter()
+            .flatten()
+            .map(|sink| sink.map_or_else(Vec::new, |(sink, _)| sink.into_rows()))
+            .collect())
     }
 }
 
@@ -89,7 +95,11 @@ impl<'a> Sink<'a> for Bounds<'a> {
     }
 
     fn offer(&mut self, Survivor { segment, slot, estimate, lower }: Survivor<'a>) {
-        let upper = estimate + (estimate - lower);
+        let lowered = match &segment.ex {
+            Some(_) => 0.0,
+            None => segment.factors(slot / BLOCK).map_or(0.0, |factors| factors.add_step()),
+        };
+        let upper = estimate + (estimate - lower) + lowered;
         let id = segment.id(slot);
         self.uppers.push(Candidate { value: upper, id });
         self.rows.push(Bounded { row: segment.row(slot), id, estimate, lower, upper });

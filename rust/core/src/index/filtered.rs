@@ -17,10 +17,31 @@ const CODES_PER_VECTOR: usize = 16;
 const USUALLY_SCANNED: usize = 4;
 
 impl Index {
-    /// How many of the nearest rows hold about `k` allowed ones: what a calibration for all rows has to be asked for.
-    pub(super) fn depth_behind(&self, filter: &Filter, k: usize) -> usize {
+    /// The spread for the `k` nearest allowed rows, and the mean number of lists: those that hold so many of all rows that
+    /// `k` allowed ones are among them. Far beyond what was measured the nearest no longer fill one ball (a cluster is
+    /// used up, and the others are all about as far), so that the lists grow with their number and not, as without a
+    /// filter, with its root.
+    pub(super) fn spread_behind(&self, filter: &Filter, k: usize, recall: f64) -> Option<(f32, f64)> {
+        let (calibration, deep) = (self.calibration(), self.depth_behind(filter, k));
+        let measured = calibration.deepest();
+        let beyond = (deep as f64 / measured.max(1) as f64).max(1.0);
+        let (spread, lists) = calibration.spread(deep, recall)?;
+        Some(((f64::from(spread) * beyond) as f32, lists * beyond.sqrt()))
+    }
+
+    /// How many of the nearest rows hold `k` allowed ones, with two standard deviations to spare: what a calibration for
+    /// all rows has to be asked for.
+    fn depth_behind(&self, filter: &Filter, k: usize) -> usize {
         let share = filter.count().clamp(1, self.len()) as f64 / self.len() as f64;
-        ((k as f64 / share).ceil() as usize).min(self.len())
+        let spread = 2.0 * (k as f64 * (1.0 - share)).sqrt();
+        (((k as f64 + spread) / share).ceil() as usize).min(self.len())
+    }
+
+    /// How many allowed rows a query should see at least: twice those that so many lists hold on average. Where a filter
+    /// follows the clusters, the nearest lists may hold none.
+    pub(super) fn enough(&self, filter: &Filter, lists: f64) -> usize {
+        let each = filter.count() as f64 / self.router().nlist() as f64;
+        ((2.0 * lists * each).ceil() as usize).min(filter.count())
     }
 
     /// Whether comparing all allowed rows is cheaper than scanning lists until `k` of them are found.
@@ -149,6 +170,35 @@ mod tests {
                 }
                 assert!(met as f64 >= 0.98 * wanted as f64, "{metric}, 1 of {every}: {met} of {wanted}");
             }
+        }
+    }
+
+    #[test]
+    fn clusters_that_a_filter_uses_up_cost_no_recall() {
+        let (rows, dim, clusters) = (20_000, 16, 100);
+        let mut random = SplitMix64::new(5);
+        let corners: Vec<f32> = (0..clusters * dim).map(|_| random.unit_f64() as f32 * 8.0).collect();
+        let mut near = |at: usize| {
+            let corner = &corners[at % clusters * dim..(at % clusters + 1) * dim];
+            corner.iter().map(|value| value + random.unit_f64() as f32).collect::<Vec<_>>()
+        };
+        let mut column = |rows: usize| {
+            let values: Vec<f32> = (0..rows).flat_map(&mut near).collect();
+            Vectors::from_f32("embedding", dim, values.into()).unwrap()
+        };
+        let (table, queries) = (column(rows), column(50));
+        let index = Index::build(table, None, &BuildParams::default(), &Pool::Inline, &Unwatched).unwrap();
+        for every in [10_u64, 30, 60, 200] {
+            let allowed = (0..rows as u64).filter(|row| row.wrapping_mul(0x9E37_79B9_7F4A_7C15) % every == 0);
+            let filter = Some(Arc::new(Filter::from_rows(allowed, rows as u64)));
+            let ask = |effort| {
+                let params = SearchParams { effort, filter: filter.clone(), ..SearchParams::default() };
+                index.search(&queries, &params, &Pool::Inline, &Unwatched).unwrap()
+            };
+            let recall =
+                crate::recall::recall_at_k(&ask(SearchParams::default().effort), &ask(Effort::Exact))
+                    .unwrap();
+            assert!(recall > 0.97, "1 of {every}: {recall}");
         }
     }
 

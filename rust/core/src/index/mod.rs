@@ -3,10 +3,12 @@
 mod build;
 mod calibrate;
 mod candidates;
+mod explain;
 mod filtered;
 mod keep;
 mod lists;
 mod reach;
+mod reconstruct;
 mod route;
 mod scan;
 mod search;
@@ -14,15 +16,18 @@ mod sink;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod within;
 
 use std::sync::OnceLock;
 
 pub use build::{BuildParams, check_values, default_nlist};
 pub use calibrate::{Calibration, Curve};
 pub use candidates::{Bounded, rerank};
+pub use explain::Explained;
 pub use reach::{DEFAULT_RECALL, Effort};
 pub use search::SearchParams;
 pub use stream::{Chunk, StreamParams};
+pub(crate) use within::check_radius;
 
 use crate::{
     distance::Prepared,
@@ -37,9 +42,6 @@ use crate::{
     vectors::{Element, Vectors},
 };
 use lists::Lists;
-
-/// Bits per dimension of the codes.
-pub const BITS: u32 = 1;
 
 /// An immutable index. Searching needs only `&self`; clone the `Arc` around it, not the index.
 #[derive(Debug)]
@@ -73,7 +75,7 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::EmptyIndex`] when no segment holds a row, [`Error::InvalidParameter`] when segments disagree about the
-    /// type of their ids, their width or the vectors they keep, or name a list that the router does not have.
+    /// type of their ids, their width, their bits or the vectors they keep, or name a list that the router does not have.
     pub fn merge(router: Router, segments: Vec<Segment>) -> Result<Self> {
         let mut segments: Vec<Segment> = segments.into_iter().filter(|segment| !segment.is_empty()).collect();
         segments.sort_by_key(|segment| (segment.first_row[0], segment.list_id[0]));
@@ -173,6 +175,11 @@ impl Index {
         self.router.dim()
     }
 
+    /// Bits per dimension of the codes.
+    pub fn bits(&self) -> u32 {
+        self.segments[0].bits()
+    }
+
     /// The number of rows that can be found.
     pub fn len(&self) -> usize {
         self.len
@@ -251,9 +258,18 @@ fn check_alike(router: &Router, first: &Segment, segment: &Segment) -> Result<()
             format!("{:?}", kept(segment)),
         );
     }
+    if segment.bits() != first.bits() {
+        return refuse(
+            "segments",
+            format!("codes of as many bits ({})", first.bits()),
+            segment.bits().to_string(),
+        );
+    }
     let bytes = segment.blocks() * router.padded_dim() / 8 * BLOCK;
-    if segment.bin_code.len() != bytes {
-        return refuse("segments", format!("{bytes} bytes of codes"), segment.bin_code.len().to_string());
+    let ex = segment.ex.as_ref().map_or(0, |ex| ex.code.len());
+    if (segment.bin_code.len(), ex) != (bytes, bytes * (segment.bits() as usize - 1)) {
+        let found = format!("{} and {ex}", segment.bin_code.len());
+        return refuse("segments", format!("{bytes} bytes of codes and as many for each further bit"), found);
     }
     if let Some(&list) = segment.list_id.iter().find(|&&list| list as usize >= router.nlist()) {
         return refuse("segments", format!("lists below {}", router.nlist()), list.to_string());

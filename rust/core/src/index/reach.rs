@@ -26,6 +26,8 @@ pub(super) struct Reach {
     pub(super) breadth: Breadth,
     /// How many lists most queries are expected to look into.
     pub(super) lists: usize,
+    /// How many allowed rows a query sees at least, if there is a filter.
+    pub(super) enough: usize,
     pub(super) epsilon: f32,
 }
 
@@ -42,7 +44,15 @@ pub(super) enum Breadth {
     /// than one `nprobe` for all (WordNet glosses, recall 0.95 and 0.99), and it holds much more of the recall when
     /// queries are not distributed as the rows are. Either factor alone was tried: `g - g_0` looks into half of the
     /// table as soon as queries are noisy, `rank` never adapts.
-    Spread(f32),
+    Spread {
+        spread: f32,
+        /// How far a query like the rows is from its nearest list at most; 0 if that is not known. A query farther off
+        /// has its neighbours in more lists: the spread grows with the square of how much farther.
+        usual: f32,
+        /// So many lists at least. Where the nearest rows asked for go beyond what was measured, a cluster may be used up
+        /// and the next lists be much farther: then their number says more than their distance.
+        least: usize,
+    },
 }
 
 /// How far a query is from a list, in units in which lists of one query can be compared: the distance to the centroid,
@@ -60,28 +70,41 @@ impl Index {
     /// Turns what the user asked for into what the scan needs; `None` is an exact search.
     pub(super) fn reach(&self, params: &SearchParams, k: usize) -> Result<Option<Reach>> {
         let nlist = self.router().nlist();
-        let (breadth, lists, recall) = match params.effort {
+        let filter = params.filter.as_deref();
+        let (breadth, lists, enough, recall) = match params.effort {
             Effort::Exact => return Ok(None),
             Effort::Recall(recall) if !(recall > 0.0 && recall <= 1.0) => {
                 return Err(Error::invalid_parameter("recall", "above 0, at most 1", recall.to_string()));
             }
             Effort::Recall(1.0) if self.vectors_kept() != VectorsKept::None => return Ok(None),
             Effort::Recall(recall) => {
-                let depth = params.filter.as_deref().map_or(k, |filter| self.depth_behind(filter, k));
-                match self.calibration().spread(depth, recall) {
-                    // Half as many again as the mean is enough for most queries.
-                    Some((spread, lists)) => (Breadth::Spread(spread), (lists * 1.5) as usize + 1, recall),
-                    None => (Breadth::Nprobe(nlist), nlist, recall),
+                let spread = match filter {
+                    Some(filter) => self.spread_behind(filter, k, recall),
+                    None => self.calibration().spread(k, recall),
+                };
+                match spread {
+                    Some((spread, lists)) => {
+                        let filtered = params.filter.is_some();
+                        let least =
+                            if filtered || k > self.calibration().deepest() { lists.ceil() } else { 1.0 };
+                        let usual = self.calibration().usual();
+                        let breadth = Breadth::Spread { spread, usual, least: (least as usize).min(nlist) };
+                        let enough = filter.map_or(0, |filter| self.enough(filter, lists));
+                        (breadth, (lists * 1.5) as usize + 1, enough, recall)
+                    }
+                    None => (Breadth::Nprobe(nlist), nlist, 0, recall),
                 }
             }
             Effort::Nprobe(0) => return Err(Error::invalid_parameter("nprobe", "at least 1", "0")),
-            Effort::Nprobe(nprobe) => (Breadth::Nprobe(nprobe.min(nlist)), nprobe.min(nlist), DEFAULT_RECALL),
+            Effort::Nprobe(nprobe) => {
+                (Breadth::Nprobe(nprobe.min(nlist)), nprobe.min(nlist), 0, DEFAULT_RECALL)
+            }
         };
         let epsilon = params.epsilon.unwrap_or_else(|| self.calibration().epsilon(k, recall));
         if !(epsilon.is_finite() && epsilon >= 0.0) {
             let expected = "a finite number, at least 0";
             return Err(Error::invalid_parameter("epsilon", expected, epsilon.to_string()));
         }
-        Ok(Some(Reach { breadth, lists, epsilon }))
+        Ok(Some(Reach { breadth, lists, enough, epsilon }))
     }
 }

@@ -92,19 +92,23 @@ fn nearest_first(keys: &mut [Key], breadth: Breadth, family: Family, squared_nor
             nprobe
         }
         // A query of zeros is as far from every list as from any other.
-        Breadth::Spread(_) if family == Family::Ip && squared_norm <= 0.0 => {
+        Breadth::Spread { .. } if family == Family::Ip && squared_norm <= 0.0 => {
             sort_up_to(keys, 1);
             1
         }
-        Breadth::Spread(spread) => {
+        Breadth::Spread { mut spread, usual, least } => {
             let (mut sorted, mut taken) = (0, 0);
+            if let Some(nearest) = keys.iter().min().filter(|_| usual > 0.0) {
+                spread *= (farness(family, nearest.key(), squared_norm) / usual).max(1.0).powi(2);
+            }
             while taken == sorted && sorted < keys.len() {
                 let upto = (2 * sorted).max(AT_FIRST).min(keys.len());
                 sort_up_to(&mut keys[sorted..], upto - sorted);
                 sorted = upto;
                 let nearest = farness(family, keys[0].key(), squared_norm);
                 let within = |at: usize| {
-                    at as f32 * (farness(family, keys[at].key(), squared_norm) - nearest) <= spread || at == 0
+                    at < least.max(1)
+                        || at as f32 * (farness(family, keys[at].key(), squared_norm) - nearest) <= spread
                 };
                 while taken < sorted && within(taken) {
                     taken += 1;
@@ -142,7 +146,10 @@ mod tests {
     #[test]
     fn a_query_of_zeros_starts_with_one_list() {
         let mut keys = [Key::new(0.0, 0), Key::new(0.0, 1)];
-        assert_eq!(nearest_first(&mut keys, Breadth::Spread(1.0), Family::Ip, 0.0), 1);
+        assert_eq!(
+            nearest_first(&mut keys, Breadth::Spread { spread: 1.0, usual: 0.0, least: 1 }, Family::Ip, 0.0),
+            1
+        );
     }
 
     proptest! {
@@ -153,7 +160,7 @@ mod tests {
             let mut keys: Vec<Key> = raw.iter().zip(0..).map(|(&key, list)| Key::new(f32::from(key), list)).collect();
             let mut sorted = keys.clone();
             sorted.sort_unstable();
-            let taken = nearest_first(&mut keys, Breadth::Spread(spread), Family::Ip, 1.0);
+            let taken = nearest_first(&mut keys, Breadth::Spread { spread, usual: 0.0, least: 1 }, Family::Ip, 1.0);
             let fits = |at: usize| at as f32 * (sorted[at].key() - sorted[0].key()) <= spread;
             prop_assert_eq!(taken, (0..sorted.len()).take_while(|&at| fits(at)).count());
             prop_assert_eq!(&keys[..taken], &sorted[..taken]);

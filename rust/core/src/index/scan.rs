@@ -21,26 +21,39 @@ use crate::{
     filter::Filter,
     kernel::Kernels,
     metric::Family,
-    rabitq::{BLOCK, BlockBounds, ListTerms, Query, QueryTerms},
+    rabitq::{BLOCK, BlockBounds, ListTerms, Query, QueryTerms, Refined, Refiner},
+    segment::Segment,
     vectors::Vectors,
 };
 
 /// Queries that share one pass over a list: at 768 dimensions their tables fill three quarters of a 32 KB cache.
 const TILE: usize = 8;
+/// The share of the lengths' squares below which the square of a distance is computed anew.
+const CANCELLED: f32 = 0.1;
 /// Queries routed at once.
 const ROUTED_AT_ONCE: usize = 16;
 /// The rank at which the first round ends; each next round ends at four times the rank.
 const FIRST_ROUND: usize = 1;
+
+/// How far one query went.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    /// Lists looked into.
+    pub(super) lists: usize,
+    /// Rows seen there that a filter allows.
+    pub(super) codes: usize,
+}
 
 /// One query on its way.
 struct Asked {
     query: Query,
     squared_norm: f32,
     rotated: Vec<f32>,
+    refiner: Refiner,
     route: Route,
 }
 
-/// Answers some rows of a column of queries; null rows give `None`. `sink` makes the sink of a query vector.
+/// Answers some rows of a column of queries, and tells how far each went; null rows give `None`. `sink` makes the sink of a query vector.
 pub(super) fn run<'a, S: Sink<'a>>(
     index: &'a Index,
     queries: &Vectors,
@@ -48,13 +61,14 @@ pub(super) fn run<'a, S: Sink<'a>>(
     reach: Reach,
     filter: Option<&Filter>,
     sink: impl Fn(&[f32]) -> S,
-) -> Vec<Option<S>> {
+) -> Vec<Option<(S, Tally)>> {
     let valid: Vec<usize> = rows.clone().filter(|&row| !queries.is_null(row)).collect();
     let mut scanner = Scanner::new(index, reach, filter);
     let (asked, mut sinks) = scanner.prepare(queries, &valid, sink);
+    scanner.tallies.resize(asked.len(), Tally::default());
     scanner.rounds(&asked, &mut sinks);
     scanner.fill(&asked, &mut sinks);
-    let mut sinks = sinks.into_iter();
+    let mut sinks = sinks.into_iter().zip(scanner.tallies);
     rows.map(|row| if queries.is_null(row) { None } else { sinks.next() }).collect()
 }
 
@@ -64,6 +78,7 @@ struct Scanner<'a, 'f> {
     kernels: Kernels,
     family: Family,
     reach: Reach,
+    tallies: Vec<Tally>,
     scratch: Vec<f32>,
 }
 
@@ -71,7 +86,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
     fn new(index: &'a Index, reach: Reach, filter: Option<&'f Filter>) -> Self {
         let router = index.router();
         let (kernels, family) = (router.kernels(), router.metric().family());
-        Self { index, filter, kernels, family, reach, scratch: vec![0.0; index.dim()] }
+        Self { index, filter, kernels, family, reach, tallies: Vec::new(), scratch: vec![0.0; index.dim()] }
     }
 
     /// Rotates the queries, makes their tables and finds their lists.
@@ -87,6 +102,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
         let mut keys = vec![0.0; if by_code { 0 } else { rows.len().min(ROUTED_AT_ONCE) * nlist }];
         let (mut widened, mut scaled) = (vec![0.0; queries.dim()], Vec::new());
         let (mut asked, mut sinks) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+        let mut shifted = vec![0.0; padded];
         for tile in rows.chunks(ROUTED_AT_ONCE) {
             let mut rotated = vec![0.0; tile.len() * padded];
             for (&row, rotated) in tile.iter().zip(rotated.chunks_exact_mut(padded)) {
@@ -98,7 +114,9 @@ impl<'a, 'f> Scanner<'a, 'f> {
                 router.keys_tile(&rotated, &mut keys[..tile.len() * nlist]);
             }
             for (at, rotated) in rotated.chunks_exact(padded).enumerate() {
-                let query = Query::new(self.kernels, rotated);
+                router.shift(rotated, &mut shifted);
+                let query = Query::new(self.kernels, &shifted);
+                let refiner = Refiner::new(&shifted, self.reach.epsilon);
                 let squared_norm = self.kernels.dot(rotated, rotated);
                 let route = if by_code {
                     Route::by_code(router, rotated, &query, self.reach, squared_norm)
@@ -106,7 +124,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
                     let keys = &keys[at * nlist..(at + 1) * nlist];
                     Route::of_all(keys, self.reach.breadth, self.family, squared_norm)
                 };
-                asked.push(Asked { query, squared_norm, rotated: rotated.to_vec(), route });
+                asked.push(Asked { query, squared_norm, rotated: rotated.to_vec(), refiner, route });
             }
         }
         (asked, sinks)
@@ -136,16 +154,16 @@ impl<'a, 'f> Scanner<'a, 'f> {
         }
     }
 
-    /// A query that found too few rows in its lists goes on, one list after the other.
+    /// A query that found or saw too few rows in its lists goes on, one list after the other.
     fn fill<S: Sink<'a>>(&mut self, asked: &[Asked], sinks: &mut [S]) {
         for at in 0..asked.len() {
-            if sinks[at].is_full() {
+            if sinks[at].is_full() && self.tallies[at].codes >= self.reach.enough {
                 continue;
             }
             for key in asked[at].route.beyond(self.index.router(), &asked[at].rotated) {
                 self.scan(&[Visit::new(at as u32, key)], asked, sinks);
                 sinks[at].settle(&mut self.scratch);
-                if sinks[at].is_full() {
+                if sinks[at].is_full() && self.tallies[at].codes >= self.reach.enough {
                     break;
                 }
             }
@@ -153,20 +171,27 @@ impl<'a, 'f> Scanner<'a, 'f> {
     }
 
     /// Scans one list for a tile of queries.
-    fn scan<S: Sink<'a>>(&self, tile: &[Visit], asked: &[Asked], sinks: &mut [S]) {
+    fn scan<S: Sink<'a>>(&mut self, tile: &[Visit], asked: &[Asked], sinks: &mut [S]) {
         let index = self.index;
         let runs = index.lists.runs(tile[0].list as usize);
         if runs.is_empty() {
             return;
         }
-        let mut terms = [(QueryTerms::default(), 0.0); TILE];
+        let mut terms = [QueryTerms::default(); TILE];
+        let mut looks = [Look::default(); TILE];
         let mut luts: [&[u8]; TILE] = [&[]; TILE];
-        for ((visit, terms), lut) in tile.iter().zip(&mut terms).zip(&mut luts) {
+        for (at, visit) in tile.iter().enumerate() {
             let asked = &asked[visit.at as usize];
-            *terms = self.terms(visit, asked, sinks[visit.at as usize].limit());
-            *lut = asked.query.lut();
+            looks[at] = self.look(visit, asked);
+            let limit = roomy(sinks[visit.at as usize].limit()) + looks[at].room;
+            terms[at] = QueryTerms::new(&asked.query, looks[at].list, self.reach.epsilon, limit);
+            luts[at] = asked.query.lut();
         }
-        let (mut sums, mut bounds) = ([[0; BLOCK]; TILE], BlockBounds::default());
+        let (luts, terms) = (&luts[..tile.len()], &terms[..tile.len()]);
+        let mut sums = [[0; BLOCK]; TILE];
+        let mut bounds: [BlockBounds; TILE] = std::array::from_fn(|_| BlockBounds::default());
+        let mut masks = [0; TILE];
+        let mut seen = 0;
         for run in runs {
             let segment = &index.segments[run.segment];
             for block in run.blocks.clone() {
@@ -175,42 +200,81 @@ impl<'a, 'f> Scanner<'a, 'f> {
                 if allowed == 0 {
                     continue;
                 }
-                self.kernels.scan_queries(segment.code(block), &luts[..tile.len()], &mut sums[..tile.len()]);
-                for ((visit, (terms, room)), sums) in tile.iter().zip(&terms).zip(&sums) {
-                    let mut survivors = self.kernels.bounds(sums, &factors, terms, &mut bounds) & allowed;
+                seen += allowed.count_ones() as usize;
+                let (sums, bounds) = (&mut sums[..tile.len()], &mut bounds[..tile.len()]);
+                self.kernels.scan_queries(segment.code(block), luts, sums);
+                self.kernels.bounds_queries(sums, &factors, terms, bounds, &mut masks[..tile.len()]);
+                for (at, visit) in tile.iter().enumerate() {
+                    let mut survivors = masks[at] & allowed;
                     while survivors != 0 {
                         let lane = survivors.trailing_zeros() as usize;
                         survivors &= survivors - 1;
-                        sinks[visit.at as usize].offer(Survivor {
-                            segment,
-                            slot: block * BLOCK + lane,
-                            estimate: bounds.estimate[lane],
-                            lower: bounds.lower[lane] - room,
-                        });
+                        let first =
+                            Refined { estimate: bounds[at].estimate[lane], lower: bounds[at].lower[lane] };
+                        let slot = block * BLOCK + lane;
+                        let at_query = visit.at as usize;
+                        self.offer(&asked[at_query], &looks[at], segment, slot, first, &mut sinks[at_query]);
                     }
                 }
             }
         }
+        for visit in tile {
+            let tally = &mut self.tallies[visit.at as usize];
+            tally.lists += 1;
+            tally.codes += seen;
+        }
     }
 
-    /// What one query and one list have in common, and the room that rounding needs there.
-    fn terms(&self, visit: &Visit, asked: &Asked, limit: f32) -> (QueryTerms, f32) {
-        let squared_centroid = 2.0 * self.index.router().half_norm(visit.list as usize);
+    /// Hands one survivor to the sink, unless its further bits rule it out.
+    fn offer<S: Sink<'a>>(
+        &self,
+        asked: &Asked,
+        look: &Look,
+        segment: &'a Segment,
+        slot: usize,
+        first: Refined,
+        sink: &mut S,
+    ) {
+        let refined = match &segment.ex {
+            Some(_) => asked.refiner.refine(self.kernels, segment, slot, look.list).unwrap_or(first),
+            None => first,
+        };
+        let lower = refined.lower - look.room;
+        if segment.ex.is_none() || lower <= roomy(sink.limit()) {
+            sink.offer(Survivor { segment, slot, estimate: refined.estimate, lower });
+        }
+    }
+
+    /// What one query and one list have in common.
+    fn look(&self, visit: &Visit, asked: &Asked) -> Look {
+        let router = self.index.router();
+        let squared_centroid = 2.0 * router.half_norm(visit.list as usize);
+        let lengths = asked.squared_norm + squared_centroid;
         let squared = match self.family {
             Family::L2 => 2.0f32.mul_add(visit.key, asked.squared_norm),
-            Family::Ip => 2.0f32.mul_add(visit.key, asked.squared_norm + squared_centroid),
+            Family::Ip => 2.0f32.mul_add(visit.key, lengths),
         };
-        let squared = squared.max(0.0);
-        let g_add = match self.family {
-            Family::L2 => squared,
-            Family::Ip => visit.key,
+        // From inner products a distance comes with a rounding error that is relative to the lengths: too much where the
+        // lengths are much larger than the distance.
+        let (squared, room) = if squared < lengths * CANCELLED {
+            let squared = self.kernels.l2sq(&asked.rotated, router.centroid(visit.list as usize));
+            (squared, ROUNDING * squared)
+        } else {
+            (squared, ROUNDING * lengths)
         };
-        // The distance to the centroid comes from inner products, whose rounding is relative to the lengths.
-        let room = ROUNDING * (asked.squared_norm + squared_centroid);
-        let list = ListTerms { g_add, g_error: (squared + room).sqrt() };
-        let limit = roomy(limit) + room;
-        (QueryTerms::new(&asked.query, list, self.reach.epsilon, limit), room)
+        let (g_add, room) = match self.family {
+            Family::L2 => (squared, room),
+            Family::Ip => (visit.key, room.max(ROUNDING * visit.key.abs())),
+        };
+        Look { list: ListTerms { g_add, g_error: (squared + room).sqrt() }, room }
     }
+}
+
+/// What one query and one list have in common, and the room that rounding needs there.
+#[derive(Clone, Copy, Default)]
+struct Look {
+    list: ListTerms,
+    room: f32,
 }
 
 /// One query's look into one list.

@@ -105,10 +105,10 @@ impl Index {
     ) -> Vec<Option<Vec<Candidate<'_>>>> {
         if self.vectors_kept() == VectorsKept::None {
             let found = scan::run(self, queries, rows, reach, filter, |_| Estimates::new(k));
-            return found.into_iter().map(|sink| sink.map(Estimates::into_sorted)).collect();
+            return found.into_iter().map(|sink| sink.map(|(sink, _)| sink.into_sorted())).collect();
         }
         let found = scan::run(self, queries, rows, reach, filter, |vector| Rerank::new(self, vector, k));
-        found.into_iter().map(|sink| sink.map(Rerank::into_sorted)).collect()
+        found.into_iter().map(|sink| sink.map(|(sink, _)| sink.into_sorted())).collect()
     }
 
     /// Compares every row that is allowed with every query.

@@ -49,12 +49,15 @@ pub(super) struct Rerank<'a> {
     query: Prepared,
     best: TopK<'a>,
     pending: Vec<Survivor<'a>>,
+    /// How many rows survived the scan, and how many of these were compared.
+    pub(super) survived: usize,
+    pub(super) compared: usize,
 }
 
 impl<'a> Rerank<'a> {
     pub(super) fn new(index: &'a Index, vector: &[f32], k: usize) -> Self {
         let query = Prepared::new(index.router().kernels(), index.metric(), vector);
-        Self { index, query, best: TopK::new(k), pending: Vec::new() }
+        Self { index, query, best: TopK::new(k), pending: Vec::new(), survived: 0, compared: 0 }
     }
 
     pub(super) fn into_sorted(self) -> Vec<Candidate<'a>> {
@@ -78,6 +81,7 @@ impl<'a> Sink<'a> for Rerank<'a> {
     /// In the order of the lower bounds, so that the first row beyond the limit ends it: no order compares fewer rows.
     fn settle(&mut self, scratch: &mut [f32]) {
         let mut pending = std::mem::take(&mut self.pending);
+        self.survived += pending.len();
         pending.sort_unstable_by(|a, b| a.lower.total_cmp(&b.lower).then_with(|| a.slot.cmp(&b.slot)));
         for next in pending.iter().take(AHEAD) {
             self.index.prefetch(next.segment, next.slot);
@@ -90,6 +94,7 @@ impl<'a> Sink<'a> for Rerank<'a> {
                 self.index.prefetch(next.segment, next.slot);
             }
             let (segment, slot) = (survivor.segment, survivor.slot);
+            self.compared += 1;
             let Some(value) = self.index.value_of(&self.query, segment, slot, scratch) else { continue };
             if value <= self.best.limit() {
                 self.best.push(Candidate { value, id: segment.id(slot) });
@@ -103,11 +108,13 @@ impl<'a> Sink<'a> for Rerank<'a> {
 /// Ranks by the estimate: all there is when only codes are kept.
 pub(super) struct Estimates<'a> {
     best: TopK<'a>,
+    /// How many rows survived the scan.
+    pub(super) survived: usize,
 }
 
 impl<'a> Estimates<'a> {
     pub(super) fn new(k: usize) -> Self {
-        Self { best: TopK::new(k) }
+        Self { best: TopK::new(k), survived: 0 }
     }
 
     pub(super) fn into_sorted(self) -> Vec<Candidate<'a>> {
@@ -125,6 +132,7 @@ impl<'a> Sink<'a> for Estimates<'a> {
     }
 
     fn offer(&mut self, survivor: Survivor<'a>) {
+        self.survived += 1;
         if survivor.estimate <= self.best.limit() {
             self.best.push(Candidate { value: survivor.estimate, id: survivor.segment.id(survivor.slot) });
         }

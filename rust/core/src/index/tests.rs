@@ -1,5 +1,7 @@
 //! The index against the naive truth: recall, determinism, ids, ties, nulls, metrics.
 
+mod codes;
+
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, FixedSizeListArray, Float32Array, Int64Array, StringArray, UInt64Array};
@@ -127,7 +129,7 @@ fn merging_segments_equals_one_build_in_any_order() {
     let part = |from: usize, to: usize| {
         let mut values = vec![0.0; (to - from) * 40];
         table.copy_rows(from..to, &mut values);
-        encode_segment(&column(values, 40), None, from as u64, &router, &pool, &Unwatched).unwrap()
+        encode_segment(&column(values, 40), None, from as u64, 1, &router, &pool, &Unwatched).unwrap()
     };
     let index =
         |segments| Index::merge(router.clone(), segments).unwrap().with_borrowed(table.clone()).unwrap();
@@ -326,7 +328,7 @@ proptest! {
         let rows = values.len() / dim;
         prop_assume!(rows > 0);
         let table = column(values[..rows * dim].iter().map(|&value| f32::from(value)).collect(), dim);
-        let index = build(&table, &BuildParams { metric, nlist: Some(nlist), seed: 5 });
+        let index = build(&table, &BuildParams { metric, nlist: Some(nlist), seed: 5, bits: 1 });
         let params = SearchParams { k, effort: Effort::Nprobe(nlist), epsilon: Some(12.0), filter: None };
         let found = search(&index, &table, &params);
         prop_assert_eq!(answers(&found), answers(&truth(&table, None, &table, metric, k)));

@@ -12,7 +12,8 @@ use crate::{
     kernel::Kernels,
     metric::Family,
     rabitq::{
-        BlockBounds, BlockFactors, ListTerms, Query, QueryTerms, block_bytes, code_bytes, encode, pack_block,
+        Around, BlockBounds, BlockFactors, ListTerms, Query, QueryTerms, block_bytes, code_bytes,
+        encode_bits, pack_block,
     },
 };
 
@@ -34,6 +35,8 @@ pub(super) struct Centroids<'a> {
     pub(super) dim: usize,
     pub(super) values: &'a [f32],
     pub(super) half_norms: &'a [f32],
+    /// What tables are shifted by: see [`super::router::Router::shift`].
+    pub(super) centre: &'a [f32],
 }
 
 impl Centroids<'_> {
@@ -68,7 +71,7 @@ pub(super) struct Codes {
 
 impl Codes {
     pub(super) fn new(centroids: Centroids<'_>) -> Self {
-        let Centroids { kernels, dim, values, half_norms } = centroids;
+        let Centroids { kernels, dim, values, half_norms, centre } = centroids;
         let groups = half_norms.len().div_ceil(GROUP);
         let mut codes = Self { blocks: vec![0; groups * block_bytes(dim)], ..Self::default() };
         let (mut residual, mut signs) = (vec![0.0; dim], Vec::new());
@@ -76,10 +79,12 @@ impl Codes {
         for (group, block) in codes.blocks.chunks_exact_mut(block_bytes(dim)).enumerate() {
             let lists = group * GROUP..((group + 1) * GROUP).min(half_norms.len());
             let mean = mean(&values[lists.start * dim..lists.end * dim], dim);
+            let shifted: Vec<f32> = mean.iter().zip(centre).map(|(mean, centre)| mean - centre).collect();
             for (list, code) in lists.clone().zip(packed.chunks_exact_mut(code_bytes(dim))) {
                 let parts = centroids.of(list).iter().zip(&mean);
                 residual.iter_mut().zip(parts).for_each(|(left, (value, mean))| *left = value - mean);
-                let factors = encode(kernels, Family::Ip, &residual, &mean, &mut signs, code);
+                let around = Around { family: Family::Ip, centroid: &mean, shifted: &shifted };
+                let factors = encode_bits(kernels, around, &residual, &mut signs, code).factors();
                 codes.f_rescale.push(factors.f_rescale);
                 codes.f_error.push(factors.f_error);
                 codes.f_add_ip.push(factors.f_add);
@@ -101,11 +106,17 @@ impl Codes {
         let mut dots = vec![0.0; VECTORS_AT_ONCE * groups];
         let (mut search, mut lut) = (Search::new(self, centroids, Family::L2, 1), Query::default());
         let mut lists = Vec::with_capacity(vectors.len() / centroids.dim);
+        let mut shifted = vec![0.0; centroids.dim];
         for tile in vectors.chunks(VECTORS_AT_ONCE * centroids.dim) {
             let dots = &mut dots[..tile.len() / centroids.dim * groups];
             centroids.kernels.dots_tile(tile, &self.means, centroids.dim, dots);
             for (vector, dots) in tile.chunks_exact(centroids.dim).zip(dots.chunks_exact(groups)) {
-                lut.prepare(centroids.kernels, vector);
+                shifted
+                    .iter_mut()
+                    .zip(vector)
+                    .zip(centroids.centre)
+                    .for_each(|((to, value), centre)| *to = value - centre);
+                lut.prepare(centroids.kernels, &shifted);
                 search.run(vector, &lut, dots);
                 lists.extend(search.best.heap.drain().map(|key| key.list));
             }
@@ -320,7 +331,9 @@ mod tests {
             for dim in [64, 128, 384] {
                 let (values, vectors) = scene(20, dim, 1000);
                 let half_norms = half_norms(kernels, &values, dim);
-                let centroids = Centroids { kernels, dim, values: &values, half_norms: &half_norms };
+                let centre = mean(&values, dim);
+                let centroids =
+                    Centroids { kernels, dim, values: &values, half_norms: &half_norms, centre: &centre };
                 let exact = assign(kernels, &vectors, &values, &half_norms, dim);
                 let found = Codes::new(centroids).assign(centroids, &vectors);
                 let same = found.iter().zip(&exact).filter(|(found, exact)| found == exact).count();
@@ -335,13 +348,16 @@ mod tests {
         let dim = 128;
         let (values, vectors) = scene(30, dim, 200);
         let half_norms = half_norms(kernels, &values, dim);
-        let centroids = Centroids { kernels, dim, values: &values, half_norms: &half_norms };
+        let centre = mean(&values, dim);
+        let centroids = Centroids { kernels, dim, values: &values, half_norms: &half_norms, centre: &centre };
         let codes = Codes::new(centroids);
         for family in [Family::L2, Family::Ip] {
             for wanted in [1, 10, 100] {
                 let (mut met, mut found) = (0, Vec::new());
                 for query in vectors.chunks_exact(dim) {
-                    let lut = Query::new(kernels, query);
+                    let shifted: Vec<f32> =
+                        query.iter().zip(&centre).map(|(value, centre)| value - centre).collect();
+                    let lut = Query::new(kernels, &shifted);
                     codes.nearest(centroids, family, query, &lut, wanted, &mut found);
                     let mut all: Vec<Key> = (0..half_norms.len())
                         .map(|list| Key { value: centroids.key(query, list, family), list: list as u32 })
@@ -366,12 +382,14 @@ mod tests {
         for count in [1, 2, 31, 32, 33, 64, 65, 128] {
             let values = &values[..count * 64];
             let half_norms = half_norms(kernels, values, 64);
-            let centroids = Centroids { kernels, dim: 64, values, half_norms: &half_norms };
+            let centroids =
+                Centroids { kernels, dim: 64, values, half_norms: &half_norms, centre: &[0.0; 64] };
             let found = Codes::new(centroids).assign(centroids, values);
             assert!(found.into_iter().eq(0..count as u32), "{count}");
         }
         let zeros = [0.0; 64 * 40];
-        let centroids = Centroids { kernels, dim: 64, values: &zeros, half_norms: &[0.0; 40] };
+        let centroids =
+            Centroids { kernels, dim: 64, values: &zeros, half_norms: &[0.0; 40], centre: &[0.0; 64] };
         assert_eq!(Codes::new(centroids).assign(centroids, &zeros[..64 * 3]), [0, 0, 0]);
     }
 }

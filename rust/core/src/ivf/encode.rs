@@ -10,8 +10,8 @@ use crate::{
     ids::Ids,
     monitor::{Monitor, Phase},
     pool::Pool,
-    rabitq::{BLOCK, Factors, encode, pack_block},
-    segment::Segment,
+    rabitq::{Around, BLOCK, Coded, Encoder, HalfBlock, MAX_BITS, Moments, ex_bytes, pack_block},
+    segment::{ExCodes, Segment},
     vectors::Vectors,
 };
 
@@ -24,27 +24,38 @@ const BLOCKS_PER_TASK: usize = 32;
 
 /// Codes a batch of vectors; null rows are left out.
 ///
-/// Pure: it reads `vectors` and the router and returns a new segment. Row `i` of `vectors` counts as row
+/// Pure: it reads `vectors` and the router and returns a new segment of `bits` bits per dimension. Row `i` of `vectors` counts as row
 /// `first_row + i`; `ids`, if any, holds one id per row of `vectors`. Segments of different batches may be made
 /// anywhere, in any order, and put together by [`crate::index::Index::merge`].
 ///
 /// # Errors
-/// [`Error::DimensionMismatch`] when the vectors are not as wide as the router's, [`Error::InvalidParameter`] for more
-/// than 2^32 rows in one batch, [`Error::Interrupted`] when the monitor says so.
+/// [`Error::DimensionMismatch`] when the vectors are not as wide as the router's, [`Error::InvalidParameter`] for
+/// `bits` other than 1 to 9 and for more than 2^32 rows in one batch, [`Error::Interrupted`] when the monitor says so.
 pub fn encode_segment(
     vectors: &Vectors,
     ids: Option<&Ids>,
     first_row: u64,
+    bits: u32,
     router: &Router,
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<Segment> {
+    check_bits(bits)?;
     vectors.expect_dim("the router", router.dim())?;
     if u32::try_from(vectors.len()).is_err() {
         return Err(Error::invalid_parameter("batch", "at most 2^32 - 1 rows", vectors.len().to_string()));
     }
     let plan = plan(vectors, router, pool, monitor)?;
-    write(vectors, ids, first_row, router, &plan, pool, monitor)
+    let columns = write(vectors, bits, router, &plan, pool, monitor)?;
+    Ok(columns.into_segment(ids, first_row, bits, &plan))
+}
+
+/// Refuses a number of bits that codes cannot have.
+pub(crate) fn check_bits(bits: u32) -> Result<()> {
+    if (1..=MAX_BITS).contains(&bits) {
+        return Ok(());
+    }
+    Err(Error::invalid_parameter("bits", format!("1 to {MAX_BITS}"), bits.to_string()))
 }
 
 /// Which rows go into which block.
@@ -101,51 +112,104 @@ fn assign_rows(vectors: &Vectors, router: &Router, rows: Range<usize>) -> Vec<(u
 struct Columns {
     rows: Vec<u32>,
     bin_code: Vec<u8>,
-    f_add: Vec<f32>,
-    f_rescale: Vec<f32>,
-    f_error: Vec<f32>,
+    f_add: Vec<u16>,
+    f_rescale: Vec<u16>,
+    f_error: Vec<u16>,
+    scales: Vec<f32>,
+    ex_code: Vec<u8>,
+    f_add_ex: Vec<f32>,
+    f_rescale_ex: Vec<f32>,
+    f_error_ex: Vec<u16>,
+}
+
+impl Columns {
+    /// The factors of a block's first bits.
+    fn push_factors(&mut self, coded: &[Coded]) {
+        let moments: Vec<Moments> = coded.iter().map(|coded| coded.filter).collect();
+        let factors = HalfBlock::new(&moments);
+        self.f_add.extend(factors.f_add);
+        self.f_rescale.extend(factors.f_rescale);
+        self.f_error.extend(factors.f_error);
+        self.scales.extend(factors.scale);
+    }
+
+    /// The factors of a block's whole codes, and zeros up to its end.
+    fn push_ex_factors(&mut self, coded: &[Coded]) {
+        for factors in coded.iter().map(|coded| coded.full.factors()) {
+            self.f_add_ex.push(factors.f_add);
+            self.f_rescale_ex.push(factors.f_rescale);
+            self.f_error_ex.push(ExCodes::error_bits(factors.f_error));
+        }
+        let filled = self.f_add_ex.len().next_multiple_of(BLOCK);
+        self.f_add_ex.resize(filled, 0.0);
+        self.f_rescale_ex.resize(filled, 0.0);
+        self.f_error_ex.resize(filled, 0);
+    }
+
+    fn append(&mut self, part: Self) {
+        self.rows.extend(part.rows);
+        self.bin_code.extend(part.bin_code);
+        self.f_add.extend(part.f_add);
+        self.f_rescale.extend(part.f_rescale);
+        self.f_error.extend(part.f_error);
+        self.scales.extend(part.scales);
+        self.ex_code.extend(part.ex_code);
+        self.f_add_ex.extend(part.f_add_ex);
+        self.f_rescale_ex.extend(part.f_rescale_ex);
+        self.f_error_ex.extend(part.f_error_ex);
+    }
+
+    fn into_segment(self, ids: Option<&Ids>, first_row: u64, bits: u32, plan: &Plan) -> Segment {
+        let ex = (bits > 1).then(|| ExCodes {
+            ex: bits - 1,
+            code: Buffer::from_vec(self.ex_code),
+            f_add: self.f_add_ex.into(),
+            f_rescale: self.f_rescale_ex.into(),
+            f_error: self.f_error_ex.into(),
+        });
+        Segment {
+            list_id: plan.blocks.iter().map(|(list, _)| *list).collect(),
+            first_row: plan.blocks.iter().map(|_| first_row).collect(),
+            count: plan.blocks.iter().map(|(_, span)| span.len() as u8).collect(),
+            ids: ids.map(|ids| take_ids(ids, plan)),
+            rows: self.rows.into(),
+            bin_code: Buffer::from_vec(self.bin_code),
+            f_add: self.f_add.into(),
+            f_rescale: self.f_rescale.into(),
+            f_error: self.f_error.into(),
+            scales: self.scales.into(),
+            ex,
+            vectors: None,
+        }
+    }
 }
 
 fn write(
     vectors: &Vectors,
-    ids: Option<&Ids>,
-    first_row: u64,
+    bits: u32,
     router: &Router,
     plan: &Plan,
     pool: &Pool,
     monitor: &dyn Monitor,
-) -> Result<Segment> {
+) -> Result<Columns> {
     let tasks = plan.blocks.len().div_ceil(BLOCKS_PER_TASK);
     let parts = pool.map(tasks, |task| {
         if monitor.interrupted() {
             return Err(Error::Interrupted);
         }
         let blocks = task * BLOCKS_PER_TASK..((task + 1) * BLOCKS_PER_TASK).min(plan.blocks.len());
-        let columns = write_blocks(vectors, router, &plan.rows, &plan.blocks[blocks]);
+        let columns = Writer::new(vectors, router, bits).write(&plan.rows, &plan.blocks[blocks]);
         monitor.advance(Phase::Encode, 1, tasks);
         Ok(columns)
     })?;
     let mut all = Columns::default();
-    all.bin_code.reserve_exact(plan.blocks.len() * BLOCK * router.padded_dim() / 8);
+    let slots = plan.blocks.len() * BLOCK;
+    all.bin_code.reserve_exact(slots * router.padded_dim() / 8);
+    all.ex_code.reserve_exact(slots * ex_bytes(router.padded_dim(), bits - 1));
     for part in parts {
-        all.rows.extend(part.rows);
-        all.bin_code.extend(part.bin_code);
-        all.f_add.extend(part.f_add);
-        all.f_rescale.extend(part.f_rescale);
-        all.f_error.extend(part.f_error);
+        all.append(part);
     }
-    Ok(Segment {
-        list_id: plan.blocks.iter().map(|(list, _)| *list).collect(),
-        first_row: plan.blocks.iter().map(|_| first_row).collect(),
-        count: plan.blocks.iter().map(|(_, span)| span.len() as u8).collect(),
-        ids: ids.map(|ids| take_ids(ids, plan)),
-        rows: all.rows.into(),
-        bin_code: Buffer::from_vec(all.bin_code),
-        f_add: all.f_add.into(),
-        f_rescale: all.f_rescale.into(),
-        f_error: all.f_error.into(),
-        vectors: None,
-    })
+    Ok(all)
 }
 
 /// The ids in slot order; slots that are not taken hold 0 or an empty string.
@@ -156,61 +220,69 @@ fn take_ids(ids: &Ids, plan: &Plan) -> Ids {
     }))
 }
 
-fn write_blocks(vectors: &Vectors, router: &Router, rows: &[u32], blocks: &[(u32, Range<usize>)]) -> Columns {
-    let padded = router.padded_dim();
-    let (code_bytes, block_bytes) = (padded / 8, padded / 8 * BLOCK);
-    let mut columns = Columns { bin_code: vec![0; blocks.len() * block_bytes], ..Columns::default() };
-    let mut scratch = Scratch::new(router);
-    let mut codes = vec![0; block_bytes];
-    for ((list, span), block) in blocks.iter().zip(columns.bin_code.chunks_exact_mut(block_bytes)) {
-        codes.fill(0);
-        for (&row, code) in rows[span.clone()].iter().zip(codes.chunks_exact_mut(code_bytes)) {
-            let factors = scratch.encode(vectors, router, row as usize, *list as usize, code);
-            columns.f_add.push(factors.f_add);
-            columns.f_rescale.push(factors.f_rescale);
-            columns.f_error.push(factors.f_error);
-        }
-        pack_block(&codes, span.len(), padded, block);
-        columns.rows.extend(&rows[span.clone()]);
-        let filled = columns.rows.len().next_multiple_of(BLOCK);
-        columns.rows.resize(filled, 0);
-        columns.f_add.resize(filled, 0.0);
-        columns.f_rescale.resize(filled, 0.0);
-        columns.f_error.resize(filled, 0.0);
-    }
-    columns
-}
-
-/// Buffers for coding one row after the other.
-struct Scratch {
+/// Codes one row after the other in the same buffers.
+struct Writer<'a> {
+    vectors: &'a Vectors,
+    router: &'a Router,
+    bits: u32,
+    encoder: Encoder,
     widened: Vec<f32>,
     scaled: Vec<f32>,
     residual: Vec<f32>,
-    signs: Vec<f32>,
+    /// The list's centroid less the centre.
+    shifted: Vec<f32>,
 }
 
-impl Scratch {
-    fn new(router: &Router) -> Self {
+impl<'a> Writer<'a> {
+    fn new(vectors: &'a Vectors, router: &'a Router, bits: u32) -> Self {
         let padded = router.padded_dim();
         Self {
+            vectors,
+            router,
+            bits,
+            encoder: Encoder::new(router.kernels(), padded, bits),
             widened: vec![0.0; router.dim()],
             scaled: vec![],
             residual: vec![0.0; padded],
-            signs: vec![0.0; padded],
+            shifted: vec![0.0; padded],
         }
     }
 
-    fn encode(
-        &mut self,
-        vectors: &Vectors,
-        router: &Router,
-        row: usize,
-        list: usize,
-        code: &mut [u8],
-    ) -> Factors {
-        router.project(vectors.row(row, &mut self.widened), &mut self.scaled, &mut self.residual);
+    fn write(mut self, rows: &[u32], blocks: &[(u32, Range<usize>)]) -> Columns {
+        let padded = self.router.padded_dim();
+        let (code_bytes, ex_bytes) = (padded / 8, ex_bytes(padded, self.bits - 1));
+        let mut columns = Columns::default();
+        let (mut codes, mut coded) = (vec![0; code_bytes * BLOCK], Vec::with_capacity(BLOCK));
+        for (list, span) in blocks {
+            self.router.shift(self.router.centroid(*list as usize), &mut self.shifted);
+            codes.fill(0);
+            coded.clear();
+            let ex_start = columns.ex_code.len();
+            columns.ex_code.resize(ex_start + ex_bytes * BLOCK, 0);
+            for (lane, &row) in rows[span.clone()].iter().enumerate() {
+                let code = &mut codes[lane * code_bytes..(lane + 1) * code_bytes];
+                let ex_code = &mut columns.ex_code[ex_start + lane * ex_bytes..][..ex_bytes];
+                coded.push(self.encode(row as usize, *list as usize, code, ex_code));
+            }
+            let start = columns.bin_code.len();
+            columns.bin_code.resize(start + code_bytes * BLOCK, 0);
+            pack_block(&codes, span.len(), padded, &mut columns.bin_code[start..]);
+            columns.rows.extend(&rows[span.clone()]);
+            columns.rows.resize(columns.rows.len().next_multiple_of(BLOCK), 0);
+            columns.push_factors(&coded);
+            if self.bits > 1 {
+                columns.push_ex_factors(&coded);
+            }
+        }
+        columns
+    }
+
+    fn encode(&mut self, row: usize, list: usize, code: &mut [u8], ex_code: &mut [u8]) -> Coded {
+        let (router, vector) = (self.router, self.vectors.row(row, &mut self.widened));
+        router.project(vector, &mut self.scaled, &mut self.residual);
         let centroid = router.centroid(list);
         self.residual.iter_mut().zip(centroid).for_each(|(value, centre)| *value -= centre);
-        encode(router.kernels(), router.metric().family(), &self.residual, centroid, &mut self.signs, code)
+        let around = Around { family: router.metric().family(), centroid, shifted: &self.shifted };
+        self.encoder.encode(around, &self.residual, code, ex_code)
     }
 }

@@ -4,7 +4,6 @@
 //! then serves for routing and for coding.
 
 mod codes;
-pub mod compact;
 pub mod encode;
 mod hierarchy;
 mod kmeans;

@@ -37,6 +37,8 @@ pub struct Router {
     centroids: ScalarBuffer<f32>,
     /// Half the squared length of each centroid.
     half_norms: Vec<f32>,
+    /// The mean of the centroids.
+    centre: Vec<f32>,
     /// What finds the nearest of many centroids.
     codes: Option<Arc<Codes>>,
     kernels: Kernels,
@@ -70,7 +72,8 @@ impl Router {
             return Err(Error::invalid_parameter("centroids", expected, centroids.len().to_string()));
         }
         let half_norms = half_norms(kernels, &centroids, padded);
-        let mut router = Self { metric, rotation, centroids, half_norms, codes: None, kernels };
+        let centre = centre_of(&centroids, padded);
+        let mut router = Self { metric, rotation, centroids, half_norms, centre, codes: None, kernels };
         if router.nlist() >= CODED_FROM {
             router.codes = Some(Arc::new(Codes::new(router.all())));
         }
@@ -79,7 +82,8 @@ impl Router {
 
     fn all(&self) -> Centroids<'_> {
         let (kernels, dim) = (self.kernels, self.padded_dim());
-        Centroids { kernels, dim, values: &self.centroids, half_norms: &self.half_norms }
+        let (values, half_norms, centre) = (&self.centroids, &self.half_norms, &self.centre);
+        Centroids { kernels, dim, values, half_norms, centre }
     }
 
     /// The distance to be searched by.
@@ -121,6 +125,18 @@ impl Router {
     pub fn centroid(&self, list: usize) -> &[f32] {
         let padded = self.padded_dim();
         &self.centroids[list * padded..(list + 1) * padded]
+    }
+
+    /// The mean of the centroids, which queries are shifted by before they meet a code.
+    pub fn centre(&self) -> &[f32] {
+        &self.centre
+    }
+
+    /// A rotated vector less [`Router::centre`].
+    pub fn shift(&self, rotated: &[f32], out: &mut [f32]) {
+        for ((out, value), centre) in out.iter_mut().zip(rotated).zip(&self.centre) {
+            *out = value - centre;
+        }
     }
 
     /// Brings a vector into the space of the centroids: unit length if the metric asks for it, then rotated.
@@ -185,7 +201,7 @@ impl Router {
     }
 
     /// The `wanted` lists with the smallest keys (as in [`Router::keys`]), sorted, ties by number. `lut` is the table
-    /// of the query.
+    /// of the query, shifted ([`Router::shift`]).
     ///
     /// With many lists and few wanted, they are found through codes of the centroids: the keys are exact, but once in
     /// a while a list far down in the order is missed and the next one stands in its place.
@@ -201,8 +217,20 @@ impl Router {
 
     /// Bytes of memory that the router holds besides the centroids.
     pub fn bytes(&self) -> usize {
-        size_of_val(&self.half_norms[..]) + self.codes.as_ref().map_or(0, |codes| codes.bytes())
+        size_of_val(&self.half_norms[..])
+            + size_of_val(&self.centre[..])
+            + self.codes.as_ref().map_or(0, |codes| codes.bytes())
     }
+}
+
+/// The mean of some rows, added up in their order in `f64`.
+fn centre_of(rows: &[f32], dim: usize) -> Vec<f32> {
+    let mut sum = vec![0.0_f64; dim];
+    for row in rows.chunks_exact(dim) {
+        sum.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
+    }
+    let count = (rows.len() / dim) as f64;
+    sum.into_iter().map(|sum| (sum / count) as f32).collect()
 }
 
 /// Learns a router from a sample of vectors, which are only read.
@@ -234,6 +262,7 @@ pub fn train_router(
         rotation,
         centroids: ScalarBuffer::default(),
         half_norms: vec![],
+        centre: vec![],
         codes: None,
         kernels,
     };

@@ -8,7 +8,6 @@ use super::{
     draft::Work,
     lock,
     part::Part,
-    repack::repack,
     snapshot::{Place, Snapshot},
 };
 use crate::{
@@ -18,6 +17,8 @@ use crate::{
     index::{BuildParams, Index, VectorsKept, default_nlist},
     monitor::Monitor,
     pool::Pool,
+    repack::repack,
+    segment::Segment,
     vectors::Vectors,
 };
 
@@ -144,7 +145,7 @@ impl Snapshot {
             if row < base as u64 || !moves { Some(row) } else { at.map(|at| (base + at) as u64) }
         };
         let row_of = |row: u64| if self.is_alive(row) { new_row(row) } else { None };
-        let parts: Vec<&Part> = self.parts.iter().map(AsRef::as_ref).collect();
+        let parts: Vec<&Segment> = self.parts.iter().map(|part| &part.segment).collect();
         let segment = repack(&parts, self.index.dim(), self.index.router().padded_dim(), &row_of);
         let borrowed = match (self.index.borrowed(), &self.base) {
             (Some(column), base) if borrows => {
@@ -183,8 +184,12 @@ impl Snapshot {
         let ids = self.ids_by_row(&kept, &added, base);
         let (router, rows) = (self.index.router(), self.len());
         let nlist = if self.is_crowded() { default_nlist(rows) } else { router.nlist() };
-        let params =
-            BuildParams { metric: router.metric(), nlist: Some(nlist), seed: router.rotation().seed() };
+        let params = BuildParams {
+            metric: router.metric(),
+            nlist: Some(nlist),
+            seed: router.rotation().seed(),
+            bits: self.index.bits(),
+        };
         let nulls = self.index.null_count();
         let end = column.len() as u64;
         let index = Index::build(column, Some(&ids), &params, work.pool, work.monitor)?;

@@ -7,7 +7,6 @@ use half::f16;
 use super::{
     delta::Delta,
     part::Part,
-    repack::repack,
     snapshot::{Place, Snapshot},
 };
 use crate::{
@@ -18,6 +17,7 @@ use crate::{
     ivf::encode::encode_segment,
     monitor::Monitor,
     pool::Pool,
+    repack::repack,
     segment::{Segment, StoredVectors},
     vectors::{Element, Vectors},
 };
@@ -156,7 +156,15 @@ impl Snapshot {
         let has_column = self.parts.iter().any(|part| part.segment.ids.is_some());
         let ids = has_column.then(|| Ids::collect(self.id_type(), ids.iter().map(OwnedId::as_id)));
         let router = self.index.router();
-        let mut segment = encode_segment(vectors, ids.as_ref(), first_row, router, work.pool, work.monitor)?;
+        let mut segment = encode_segment(
+            vectors,
+            ids.as_ref(),
+            first_row,
+            self.index.bits(),
+            router,
+            work.pool,
+            work.monitor,
+        )?;
         let borrowed = match self.index.vectors_kept() {
             VectorsKept::Borrowed => {
                 self.index.borrowed().map(|column| column.append(vectors)).transpose()?
@@ -188,7 +196,7 @@ impl Snapshot {
                 return;
             }
             let small = self.parts.split_off(self.parts.len() - alike);
-            let small: Vec<&Part> = small.iter().map(AsRef::as_ref).collect();
+            let small: Vec<&Segment> = small.iter().map(|part| &part.segment).collect();
             let (dim, padded_dim) = (self.index.dim(), self.index.router().padded_dim());
             let segment = repack(&small, dim, padded_dim, &|row| self.is_alive(row).then_some(row));
             if !segment.is_empty() {

@@ -29,8 +29,10 @@ mod compact;
 mod delta;
 mod draft;
 mod held;
+#[cfg(test)]
+mod operator_tests;
+mod operators;
 mod part;
-mod repack;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -42,6 +44,7 @@ use std::{
 };
 
 pub use compact::{Compacted, Retrain};
+pub use operators::Nearest;
 pub use snapshot::Snapshot;
 
 use crate::{

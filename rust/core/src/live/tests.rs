@@ -20,24 +20,24 @@ use crate::{
     recall::recall_at_k,
 };
 
-const DIM: usize = 5;
+pub(super) const DIM: usize = 5;
 
 /// Small whole numbers: many ties, and no rounding.
-fn vector(random: &mut SplitMix64) -> Vec<f32> {
+pub(super) fn vector(random: &mut SplitMix64) -> Vec<f32> {
     (0..DIM).map(|_| random.below(7) as f32 - 3.0).collect()
 }
 
-fn column(rows: &[Vec<f32>]) -> Vectors {
+pub(super) fn column(rows: &[Vec<f32>]) -> Vectors {
     Vectors::from_f32("v", DIM, rows.concat().into()).unwrap()
 }
 
-fn numbers(ids: &[i64]) -> Ids {
+pub(super) fn numbers(ids: &[i64]) -> Ids {
     Ids::Int64(ids.to_vec().into())
 }
 
 /// Ids as the index has them.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
+pub(super) enum Kind {
     Rows,
     Int64,
     Utf8,
@@ -45,7 +45,7 @@ enum Kind {
 
 /// Where the index keeps its vectors.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Kept {
+pub(super) enum Kept {
     Borrowed,
     Stored,
 }
@@ -62,7 +62,7 @@ impl Kind {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Add(Vec<i64>),
     Delete(Vec<i64>),
     Upsert(Vec<i64>),
@@ -83,15 +83,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..30)
 }
 
-struct Model {
+pub(super) struct Model {
     kind: Kind,
-    rows: BTreeMap<i64, Vec<f32>>,
+    pub(super) rows: BTreeMap<i64, Vec<f32>>,
     next: i64,
-    random: SplitMix64,
+    pub(super) random: SplitMix64,
 }
 
 impl Model {
-    fn apply(&mut self, live: &Live, step: &Step) {
+    pub(super) fn apply(&mut self, live: &Live, step: &Step) {
         let (pool, kind) = (Pool::Inline, self.kind);
         match step {
             Step::Add(ids) => {
@@ -182,12 +182,12 @@ impl Model {
     }
 }
 
-fn start(kind: Kind, kept: Kept, metric: Metric, seed: u64) -> (Live, Model) {
+pub(super) fn start(kind: Kind, kept: Kept, metric: Metric, seed: u64) -> (Live, Model) {
     let mut random = SplitMix64::new(seed);
     let rows: Vec<_> = (0..40).map(|_| vector(&mut random)).collect();
     let ids: Vec<i64> = (0..40).collect();
     let given = (kind != Kind::Rows).then(|| kind.ids(&ids));
-    let params = BuildParams { metric, nlist: Some(3), seed: 0 };
+    let params = BuildParams { metric, nlist: Some(3), ..BuildParams::default() };
     let mut index = Index::build(column(&rows), given.as_ref(), &params, &Pool::Inline, &Unwatched).unwrap();
     if kept == Kept::Stored {
         index = Index::from_bytes(index.to_bytes(Keep::AsIs).unwrap(), true).unwrap();
@@ -356,7 +356,7 @@ fn draft_tiers() -> usize {
     6
 }
 
-fn gaussian(rows: usize, dim: usize, seed: u64) -> Vectors {
+pub(super) fn gaussian(rows: usize, dim: usize, seed: u64) -> Vectors {
     let mut random = SplitMix64::new(seed);
     let values =
         (0..rows * dim).map(|_| (0..6).map(|_| random.unit_f64() as f32 - 0.5).sum()).collect::<Vec<f32>>();

@@ -6,7 +6,8 @@ use crate::kernel::Kernels;
 /// the sums would have to be widened after every look-up.
 const LARGEST: f32 = 63.0;
 
-/// The rotated query as FastScan reads it, one table for all lists.
+/// The rotated and shifted query as FastScan reads it, one table for all lists. Here `q'` is the query less the mean of
+/// the centroids: the step of the table is as wide as the numbers are large.
 ///
 /// For each group of four dimensions and each of the 16 patterns of four bits, the table holds the sum of the query's
 /// coordinates where the bit is set, above the smallest such sum of the group, in steps of `delta`. So for a code `u`

@@ -1,9 +1,17 @@
 //! The statistics of the estimator against the paper's and our own simulation, and the layout against itself.
 
+mod codes;
+mod halves;
+
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::{kernel::Kernels, metric::Family, random::SplitMix64};
+use crate::{
+    kernel::Kernels,
+    metric::Family,
+    random::SplitMix64,
+    segment::{ExCodes, Segment},
+};
 
 fn kernels() -> Kernels {
     Kernels::available().last().unwrap()
@@ -146,9 +154,7 @@ fn a_table_query_meets_the_oracle() {
 /// 32 codes and their factors, as a list holds them.
 struct Block {
     codes: Vec<u8>,
-    f_add: [f32; BLOCK],
-    f_rescale: [f32; BLOCK],
-    f_error: [f32; BLOCK],
+    halves: HalfBlock,
 }
 
 impl Block {
@@ -156,24 +162,21 @@ impl Block {
     fn of(family: Family, vectors: &[Vec<f32>], centroid: &[f32], scratch: &mut Vec<f32>) -> Self {
         let dim = centroid.len();
         let mut codes = vec![0; vectors.len() * code_bytes(dim)];
-        let [mut f_add, mut f_rescale, mut f_error] = [[0.0; BLOCK]; 3];
-        for (lane, (vector, code)) in vectors.iter().zip(codes.chunks_exact_mut(code_bytes(dim))).enumerate()
-        {
+        let around = Around { family, centroid, shifted: centroid };
+        let coded = vectors.iter().zip(codes.chunks_exact_mut(code_bytes(dim))).map(|(vector, code)| {
             let residual: Vec<f32> = vector.iter().zip(centroid).map(|(x, c)| x - c).collect();
-            let factors = encode(kernels(), family, &residual, centroid, scratch, code);
-            (f_add[lane], f_rescale[lane], f_error[lane]) =
-                (factors.f_add, factors.f_rescale, factors.f_error);
-        }
+            encode_bits(kernels(), around, &residual, scratch, code)
+        });
+        let halves = HalfBlock::new(&coded.collect::<Vec<_>>());
         let mut block = vec![0; block_bytes(dim)];
         pack_block(&codes, vectors.len(), dim, &mut block);
-        Self { codes: block, f_add, f_rescale, f_error }
+        Self { codes: block, halves }
     }
 
     fn scan(&self, query: &Query, terms: &QueryTerms) -> (BlockBounds, u32) {
         let (mut sums, mut bounds) = ([0; BLOCK], BlockBounds::default());
         kernels().scan_block(&self.codes, query.lut(), &mut sums);
-        let factors = BlockFactors { f_add: &self.f_add, f_rescale: &self.f_rescale, f_error: &self.f_error };
-        let mask = kernels().bounds(&sums, &factors, terms, &mut bounds);
+        let mask = kernels().bounds_f16(&sums, &self.halves.lend(), terms, &mut bounds);
         (bounds, mask)
     }
 }

@@ -149,7 +149,8 @@ impl Given {
         Ok(Ids::from_list(self.name_of(column), &column.chunks())?)
     }
 
-    fn only_column(&self) -> Result<&Column> {
+    /// The only column there is.
+    pub(crate) fn only_column(&self) -> Result<&Column> {
         match &self.columns[..] {
             [column] => Ok(column),
             columns => {
@@ -159,7 +160,8 @@ impl Given {
         }
     }
 
-    fn name_of<'a>(&self, column: &'a Column) -> &'a str {
+    /// What a column is called in messages.
+    pub(crate) fn name_of<'a>(&self, column: &'a Column) -> &'a str {
         if column.name.is_empty() { self.role.name() } else { &column.name }
     }
 
@@ -206,8 +208,12 @@ impl Given {
 
 impl Column {
     /// The chunks; one without rows, so that its type is not lost, if there are none.
-    fn chunks(&self) -> Vec<ArrayRef> {
+    pub(crate) fn chunks(&self) -> Vec<ArrayRef> {
         if self.chunks.is_empty() { vec![new_empty_array(&self.data_type)] } else { self.chunks.clone() }
+    }
+
+    pub(crate) fn data_type(&self) -> &DataType {
+        &self.data_type
     }
 
     fn is_float_list(&self) -> bool {

@@ -76,7 +76,8 @@ pub(super) struct BuildArgs {
 impl BuildArgs {
     /// How to build.
     pub(super) fn params(&self) -> Result<BuildParams> {
-        Ok(BuildParams { metric: self.metric.parse()?, nlist: self.nlist, seed: self.seed })
+        let (metric, nlist, seed) = (self.metric.parse()?, self.nlist, self.seed);
+        Ok(BuildParams { metric, nlist, seed, ..BuildParams::default() })
     }
 }
 

@@ -13,7 +13,7 @@ use pyo3::{prelude::*, types::PyList};
 use ruvector_core::{
     Error, Index, Vectors,
     ids::Ids,
-    index::{BITS, BuildParams, VectorsKept},
+    index::{BuildParams, VectorsKept},
     vectors::Element,
 };
 
@@ -49,11 +49,9 @@ pub(crate) fn preset_build(
     progress: Option<&Bound<'_, PyAny>>,
     originals: bool,
 ) -> Result<PyIndex> {
-    if bits.0 != i64::from(BITS) {
-        return Err(Error::invalid_parameter("bits", BITS.to_string(), bits.0.to_string()).into());
-    }
     let nlist = nlist.map(|nlist| nlist.count("nlist")).transpose()?;
-    let params = BuildParams { metric: metric.parse()?, nlist, seed: seed.0 };
+    let bits = u32::try_from(bits.count("bits")?).unwrap_or(u32::MAX);
+    let params = BuildParams { metric: metric.parse()?, nlist, seed: seed.0, bits };
     let pool = pool(threads)?;
     let mut progress = Progress::new(progress)?;
     let (vectors, ids) = corpus(py, data, ids, column, None)?;

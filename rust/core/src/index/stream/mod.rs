@@ -14,7 +14,6 @@ use crate::{
     error::{Error, Result},
     ids::Ids,
     ivf::{
-        compact::compact,
         encode::encode_segment,
         router::{Router, RouterParams, SAMPLE_PER_LIST, train_router},
     },
@@ -22,6 +21,7 @@ use crate::{
     monitor::Monitor,
     pool::Pool,
     rabitq::BLOCK,
+    repack::repack,
     segment::{Segment, StoredVectors},
     vectors::{Element, Vectors},
 };
@@ -125,7 +125,7 @@ fn learn(
     let router = RouterParams { metric, nlist: nlist.unwrap_or_else(|| default_nlist(rows)), seed };
     let kernels = Kernels::detect()?;
     let router = train_router(&vectors, router, kernels, pool, monitor)?;
-    let segment = encode_segment(&vectors, None, 0, &router, pool, monitor)?;
+    let segment = encode_segment(&vectors, None, 0, params.build.bits, &router, pool, monitor)?;
     let index = Index::merge(router, vec![segment])?;
     let calibration = Calibration::measure(&index, &vectors, pool, monitor)?;
     Ok((index.router, calibration))
@@ -172,8 +172,15 @@ impl Coder<'_> {
             if at >= self.checked {
                 check_chunk(&chunk, rows, self.params, pool, monitor)?;
             }
-            let mut segment =
-                encode_segment(vectors, chunk.ids.as_ref(), rows as u64, &self.router, pool, monitor)?;
+            let mut segment = encode_segment(
+                vectors,
+                chunk.ids.as_ref(),
+                rows as u64,
+                self.params.build.bits,
+                &self.router,
+                pool,
+                monitor,
+            )?;
             if let Some(element) = self.params.keep {
                 segment.vectors = Some(keep(&segment, vectors, rows, element)?);
             }
@@ -186,7 +193,8 @@ impl Coder<'_> {
         check_unique(&ids)?;
         let (dim, padded_dim) = (merged.dim(), merged.router.padded_dim());
         let Index { router, segments, .. } = merged;
-        let mut index = Index::merge(router, compact(segments, padded_dim, dim).into_iter().collect())?;
+        let parts: Vec<&Segment> = segments.iter().collect();
+        let mut index = Index::merge(router, vec![repack(&parts, dim, padded_dim, &Some)])?;
         index.null_count = nulls;
         index.calibration = calibration;
         Ok(index)

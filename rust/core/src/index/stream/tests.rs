@@ -64,7 +64,7 @@ fn chunks_make_the_index_that_the_whole_table_makes() {
     };
     let index = build(500);
     let (table, ids) = (column(0..rows), texts(0..rows));
-    let whole = encode_segment(&table, Some(&ids), 0, index.router(), &pool, &Unwatched).unwrap();
+    let whole = encode_segment(&table, Some(&ids), 0, 1, index.router(), &pool, &Unwatched).unwrap();
     let whole = Index::merge(index.router().clone(), vec![whole]).unwrap().with_borrowed(table).unwrap();
     assert_eq!(index.vectors_kept(), VectorsKept::Stored(Element::F32));
     assert_eq!(index.segments().len(), 1);

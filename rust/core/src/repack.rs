@@ -1,12 +1,12 @@
 //! Segments put together: rows that are gone dropped, half-empty blocks filled.
 
-use super::part::Part;
+use arrow_buffer::Buffer;
+
 use crate::{
     ids::{Id, IdType, Ids},
-    rabitq::{BLOCK, block_bytes, code_bytes, pack_block, unpack},
-    segment::{Segment, StoredVectors},
+    rabitq::{BLOCK, Factors, HalfBlock, block_bytes, code_bytes, pack_block, unpack},
+    segment::{ExCodes, Segment, StoredVectors},
 };
-use arrow_buffer::Buffer;
 
 /// One row on its way: its list, its new number, and where it lies.
 struct Entry {
@@ -18,14 +18,14 @@ struct Entry {
 
 /// One segment of the rows of several that were coded by one router. `row_of` tells a row's new number, or `None` for
 /// one that is dropped. Codes are moved, not made again.
-pub(super) fn repack(
-    parts: &[&Part],
+pub(crate) fn repack(
+    parts: &[&Segment],
     dim: usize,
     padded_dim: usize,
     row_of: &dyn Fn(u64) -> Option<u64>,
 ) -> Segment {
     let mut entries: Vec<Entry> = Vec::new();
-    for (part, Part { segment, .. }) in parts.iter().enumerate() {
+    for (part, segment) in parts.iter().enumerate() {
         entries.extend(segment.slots().filter_map(|slot| {
             let list = segment.list_id[slot / BLOCK];
             Some(Entry { list, row: row_of(segment.row(slot))?, part, slot })
@@ -33,25 +33,32 @@ pub(super) fn repack(
     }
     entries.sort_unstable_by_key(|entry| (entry.list, entry.row));
     let blocks = blocks(&entries);
-    let slots = || blocks.iter().flat_map(|block| padded(block));
-    let factors = |of: fn(&Segment) -> &[f32]| {
-        slots().map(|entry| entry.map_or(0.0, |entry| of(&parts[entry.part].segment)[entry.slot])).collect()
+    // Rows count from the first of all where they can, as in a segment that was coded in one batch: then both are one.
+    let base = entries.iter().map(|entry| entry.row).min().unwrap_or(0);
+    let first_row = |block: &[Entry]| {
+        let near = block.iter().all(|entry| u32::try_from(entry.row - base).is_ok());
+        if near { base } else { block[0].row }
     };
+    let slots = || blocks.iter().flat_map(|block| padded(block));
+    let factors: Vec<HalfBlock> = blocks.iter().map(|block| factors(parts, block)).collect();
     Segment {
         list_id: blocks.iter().map(|block| block[0].list).collect(),
-        first_row: blocks.iter().map(|block| block[0].row).collect(),
+        first_row: blocks.iter().map(|block| first_row(block)).collect(),
         count: blocks.iter().map(|block| block.len() as u8).collect(),
         rows: blocks
             .iter()
             .flat_map(|block| {
-                padded(block).map(|entry| entry.map_or(0, |entry| (entry.row - block[0].row) as u32))
+                let first_row = first_row(block);
+                padded(block).map(move |entry| entry.map_or(0, |entry| (entry.row - first_row) as u32))
             })
             .collect(),
         ids: ids(parts, slots()),
         bin_code: codes(parts, &blocks, padded_dim),
-        f_add: factors(|segment| &segment.f_add),
-        f_rescale: factors(|segment| &segment.f_rescale),
-        f_error: factors(|segment| &segment.f_error),
+        f_add: factors.iter().flat_map(|factors| factors.f_add).collect(),
+        f_rescale: factors.iter().flat_map(|factors| factors.f_rescale).collect(),
+        f_error: factors.iter().flat_map(|factors| factors.f_error).collect(),
+        scales: factors.iter().flat_map(|factors| factors.scale).collect(),
+        ex: ex(parts, slots()),
         vectors: vectors(parts, slots(), dim),
     }
 }
@@ -70,26 +77,55 @@ fn padded(block: &[Entry]) -> impl Iterator<Item = Option<&Entry>> {
     block.iter().map(Some).chain(std::iter::repeat_n(None, BLOCK - block.len()))
 }
 
-fn ids<'a>(parts: &[&Part], slots: impl Iterator<Item = Option<&'a Entry>>) -> Option<Ids> {
-    let kind = parts.first()?.segment.ids.as_ref()?.id_type();
+fn ids<'a>(parts: &[&Segment], slots: impl Iterator<Item = Option<&'a Entry>>) -> Option<Ids> {
+    let kind = parts.first()?.ids.as_ref()?.id_type();
     let blank = match kind {
         IdType::Int64 => Id::Int64(0),
         IdType::UInt64 => Id::UInt64(0),
         IdType::Utf8 => Id::Utf8(""),
     };
-    Some(Ids::collect(
-        kind,
-        slots.map(|entry| entry.map_or(blank, |entry| parts[entry.part].segment.id(entry.slot))),
-    ))
+    Some(Ids::collect(kind, slots.map(|entry| entry.map_or(blank, |entry| parts[entry.part].id(entry.slot)))))
 }
 
-fn codes(parts: &[&Part], blocks: &[&[Entry]], padded_dim: usize) -> Buffer {
+/// The factors of a block's rows, which were rounded when they were made.
+fn factors(parts: &[&Segment], block: &[Entry]) -> HalfBlock {
+    let lane = |entry: &Entry| {
+        let factors = parts[entry.part].factors(entry.slot / BLOCK);
+        factors.map_or_else(Factors::default, |factors| factors.lane(entry.slot % BLOCK))
+    };
+    HalfBlock::repack(&block.iter().map(lane).collect::<Vec<_>>())
+}
+
+/// What the rows have beyond their first bits.
+fn ex<'a>(parts: &[&Segment], slots: impl Iterator<Item = Option<&'a Entry>>) -> Option<ExCodes> {
+    let first = parts.first()?.ex.as_ref()?;
+    let bytes = first.code.len() / first.f_add.len();
+    let (mut code, mut f_add, mut f_rescale, mut f_error) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for entry in slots {
+        if let Some((from, slot)) = entry.and_then(|entry| Some((parts[entry.part].ex.as_ref()?, entry.slot)))
+        {
+            code.extend_from_slice(&from.code[slot * bytes..(slot + 1) * bytes]);
+            f_add.push(from.f_add[slot]);
+            f_rescale.push(from.f_rescale[slot]);
+            f_error.push(from.f_error[slot]);
+        } else {
+            code.resize(code.len() + bytes, 0);
+            f_add.push(0.0);
+            f_rescale.push(0.0);
+            f_error.push(0);
+        }
+    }
+    let (f_add, f_rescale, f_error) = (f_add.into(), f_rescale.into(), f_error.into());
+    Some(ExCodes { ex: first.ex, code: Buffer::from_vec(code), f_add, f_rescale, f_error })
+}
+
+fn codes(parts: &[&Segment], blocks: &[&[Entry]], padded_dim: usize) -> Buffer {
     let (code, packed) = (code_bytes(padded_dim), block_bytes(padded_dim));
     let mut codes = vec![0; blocks.len() * packed];
     let mut plain = vec![0; packed];
     for (block, target) in blocks.iter().zip(codes.chunks_exact_mut(packed)) {
         for (entry, plain) in block.iter().zip(plain.chunks_exact_mut(code)) {
-            let from = parts[entry.part].segment.code(entry.slot / BLOCK);
+            let from = parts[entry.part].code(entry.slot / BLOCK);
             unpack(from, entry.slot % BLOCK, padded_dim, plain);
         }
         pack_block(&plain, block.len(), padded_dim, target);
@@ -98,14 +134,13 @@ fn codes(parts: &[&Part], blocks: &[&[Entry]], padded_dim: usize) -> Buffer {
 }
 
 fn vectors<'a>(
-    parts: &[&Part],
+    parts: &[&Segment],
     slots: impl Iterator<Item = Option<&'a Entry>>,
     dim: usize,
 ) -> Option<StoredVectors> {
-    let stored = |entry: &Entry| {
-        (parts[entry.part].segment.vectors.as_ref(), entry.slot * dim..(entry.slot + 1) * dim)
-    };
-    match parts.first()?.segment.vectors.as_ref()? {
+    let stored =
+        |entry: &Entry| (parts[entry.part].vectors.as_ref(), entry.slot * dim..(entry.slot + 1) * dim);
+    match parts.first()?.vectors.as_ref()? {
         StoredVectors::F32(_) => {
             let mut values = Vec::new();
             for entry in slots {
