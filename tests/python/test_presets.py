@@ -382,9 +382,10 @@ def test_changes_and_copies_by_many_threads_lose_nothing(docs: Vectors) -> None:
 
 
 def test_recommendations_come_from_the_table() -> None:
-    assert rv.recommend(300, 64).index in {"FlatF32Index", "RabitqPlusIndex"}
+    assert rv.recommend(100_000, 128).index == "RabitqPlusIndex"
+    assert rv.recommend(100_000, 128, 0.4).index == "RabitqIndex"
     exact = rv.recommend(1_000_000, 768, 1.0)
-    assert exact.measured_recall == 1.0
+    assert (exact.index, exact.measured_recall, exact.measured_n) == ("FlatF32Index", 1.0, 100_000)
     assert exact.memory_bytes > 4 * 768 * 1_000_000
     for target in (0.5, 0.9, 0.99):
         assert rv.recommend(50_000, 384, target).measured_recall >= target
