@@ -14,6 +14,7 @@ DEMO := .venv/.demo
 DEV := .venv/.dev
 PEERS := .venv/peers/.done
 WHEEL := .venv/.wheel
+UPSTREAM := .venv/upstream/.done
 ENGINES := $(OLD_POLARS:%=.venv/engines/polars-%/.done)
 SOURCES := pyproject.toml README.md $(wildcard Cargo.*) $(shell find rust python -type f \
 	\( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name py.typed \) 2>/dev/null)
@@ -48,7 +49,7 @@ test-rust: ## the tests of the crates
 test-neon: ## the tests of the kernels on aarch64, by an emulator (tools/test_neon.sh says what it needs)
 	tools/test_neon.sh
 
-test-python: $(DEV) $(WHEEL) $(ENGINES) ## the tests of the wheel, each Polars, each example, its size and import time
+test-python: $(DEV) $(WHEEL) $(ENGINES) $(UPSTREAM) ## the tests of the wheel, each Polars, each example, its size and import time
 	$(BIN)/python -m pytest
 	for version in $(OLD_POLARS); do \
 		PYTHONPATH=.venv/engines/polars-$$version POLARS_EXPECTED=$$version \
@@ -65,6 +66,7 @@ bench-smoke: $(WHEEL) ## every bench for a moment: shows that they run; the figu
 	for bench in peers growth filters updates; do \
 		$(BIN)/python -m benches.$$bench --smoke --out build/bench-smoke/$$bench.json; \
 	done
+	$(BIN)/python -m benches.presets --smoke
 	$(BIN)/python -m benches.peers.report build/bench-smoke --pictures build/bench-smoke >/dev/null
 
 # What is measured can be chosen: make bench-peers BENCH_DATA="gmm path/to/folder" BENCH_PEERS=ruvector,hnswlib
@@ -110,6 +112,13 @@ $(WHEEL): $(DEMO) $(SOURCES)
 	rm -f dist/ruvector_arrow-*.whl
 	$(BIN)/maturin build --release --out dist --interpreter $(BIN)/python
 	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps dist/ruvector_arrow-*.whl
+	touch $@
+
+# The package whose files we read and write. It has our import name: an environment of its own keeps the two apart.
+$(UPSTREAM): $(DEMO)
+	rm -rf $(@D)
+	$(BIN)/python -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --no-deps ruvector==0.1.4 numpy==2.4.6
 	touch $@
 
 $(PEERS): $(WHEEL) pyproject.toml

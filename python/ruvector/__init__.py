@@ -16,12 +16,16 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ruvector._ruvector import (
+    ArrowColumn,
     Hits,
     Index,
     MultiVectorIndex,
     NestedHits,
+    Rotation,
+    Scores,
     Table,
     __version__,
     build,
@@ -51,15 +55,30 @@ from ruvector.errors import (
     VectorIndexError,
 )
 
+if TYPE_CHECKING:
+    from ruvector.presets import (
+        AnyIndex,
+        FlatF32Index,
+        Neighbor,
+        RabitqAsymIndex,
+        RabitqIndex,
+        RabitqPlusIndex,
+        Recommendation,
+        recommend,
+    )
+
 IndexError = VectorIndexError  # noqa: A001 - in the package it has no rival
 
 # Without `open` and `IndexError`: they would hide the builtins.
 __all__ = [
+    "AnyIndex",
+    "ArrowColumn",
     "ConflictWarning",
     "CopyWarning",
     "DimensionMismatch",
     "DuplicateId",
     "EmptyIndex",
+    "FlatF32Index",
     "Hits",
     "Index",
     "IndexFileNotFound",
@@ -67,10 +86,17 @@ __all__ = [
     "InvalidVector",
     "InvalidVectorType",
     "MultiVectorIndex",
+    "Neighbor",
     "NestedHits",
     "PersistError",
+    "RabitqAsymIndex",
+    "RabitqIndex",
+    "RabitqPlusIndex",
+    "Recommendation",
+    "Rotation",
     "RuVectorError",
     "RuVectorWarning",
+    "Scores",
     "Table",
     "UnknownId",
     "VectorIndexError",
@@ -80,8 +106,37 @@ __all__ = [
     "cpu_features",
     "exact_search",
     "recall_at_k",
+    "recommend",
     "simd_level",
 ]
+
+_PRESETS = frozenset(
+    {
+        "AnyIndex",
+        "FlatF32Index",
+        "Neighbor",
+        "RabitqAsymIndex",
+        "RabitqIndex",
+        "RabitqPlusIndex",
+        "Recommendation",
+        "recommend",
+    }
+)
+
+
+def __getattr__(name: str) -> object:
+    """Import the presets when one of them is first asked for."""
+    if name not in _PRESETS:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    from ruvector import presets
+
+    return getattr(presets, name)
+
+
+def __dir__() -> list[str]:
+    """List the names that are imported later, too."""
+    return sorted({*globals(), *_PRESETS})
 
 
 def _warn_of_namesake() -> None:

@@ -14,6 +14,7 @@ from ruvector.typing import (
     ArrowArrayExportable,
     ArrowStreamExportable,
     Compacted,
+    CpuFeatures,
     Filter,
     IdColumn,
     IdType,
@@ -24,11 +25,14 @@ from ruvector.typing import (
 )
 
 __all__ = [
+    "ArrowColumn",
     "Hits",
     "Index",
     "MultiVectorIndex",
     "Nearest",
     "NestedHits",
+    "Rotation",
+    "Scores",
     "Table",
     "__version__",
     "_from_bytes",
@@ -38,11 +42,26 @@ __all__ = [
     "build_stream",
     "cpu_features",
     "exact_search",
+    "is_rbpx1",
     "open",
     "plan_reference",
     "planned_indexes",
+    "preset_adopt",
+    "preset_build",
+    "preset_held_bytes",
+    "preset_ids",
+    "preset_norms",
+    "preset_originals",
+    "preset_packed",
+    "preset_pairs",
+    "preset_put",
+    "preset_put_batch",
+    "preset_rotation",
+    "preset_scores",
+    "read_rbpx1",
     "recall_at_k",
     "simd_level",
+    "write_rbpx1",
 ]
 
 __version__: str
@@ -161,16 +180,16 @@ def build_stream(
     Parameters
     ----------
     batches
-        A callable that gives the batches from the beginning each time it is called, for two passes: one draws a
-        sample of all rows, one codes them. Or an iterable, for one pass: then the first rows are the sample, so they
-        should not be sorted. A batch is whatever `build` takes.
+        A callable that gives the batches from the beginning each time it is called, for two passes: one draws
+        a sample of all rows, one codes them. Or an iterable, for one pass: then the first rows are the sample,
+        so they should not be sorted. A batch is whatever `build` takes.
     column
         As in `build`, for each batch.
     ids
         The name of the column of ids in each batch. Default: row numbers.
     vectors
-        How vectors are kept in the index: not at all, as half floats, or as floats. There is no column to borrow
-        them from.
+        How vectors are kept in the index: not at all, as half floats, or as floats. There is no column to
+        borrow them from.
     rows
         How many rows will come, if known. Helps one pass to choose the number of lists.
     metric, nlist, bits, seed, threads, progress
@@ -178,14 +197,15 @@ def build_stream(
 
     Raises
     ------
-    DimensionMismatch, DuplicateId, EmptyIndex, InvalidParameter, InvalidVector, InvalidVectorType, KeyboardInterrupt
-        As in `build`; and whatever the batches raise.
+    DimensionMismatch, DuplicateId, EmptyIndex, InvalidParameter, InvalidVector, InvalidVectorType
+        As in `build`; also KeyboardInterrupt, and whatever the batches raise.
 
     Examples
     --------
     >>> import numpy as np, ruvector as rv
     >>> def batches():
-    ...     return (np.random.default_rng(part).normal(size=(500, 16)).astype("f4") for part in range(4))
+    ...     for part in range(4):
+    ...         yield np.random.default_rng(part).normal(size=(500, 16)).astype("f4")
     >>> index = rv.build_stream(batches, metric="cosine")
     >>> len(index), index.vectors
     (2000, 'stored')
@@ -198,12 +218,13 @@ def open(  # noqa: A001 - read as rv.open
     Open a saved index.
 
     The file is mapped and searched in place: opening takes no time but for the check, and processes share its
-    pages.
+    pages. A file of upstream's format, ``.rbpx`` version 1, is known by its first bytes; it holds no codes,
+    so the index is built again from its vectors, in memory.
 
     Parameters
     ----------
     path
-        What `Index.save` wrote.
+        What `Index.save` wrote, or an ``rbpx1`` file (see `RabitqPlusIndex.save`).
     verify
         Whether every byte is compared with its digest. False looks at the structure only, so that the file is
         not read through; `Index.verify` catches up on it.
@@ -218,7 +239,9 @@ def open(  # noqa: A001 - read as rv.open
     PersistError
         If the file cannot be read, is not an index, was written by a later version, or is damaged.
     DimensionMismatch, InvalidParameter
-        If `vectors` is not the column that the index was built from.
+        If `vectors` is not the column that the index was built from, or given for an ``rbpx1`` file.
+    EmptyIndex
+        If it is an ``rbpx1`` file without rows.
 
     Examples
     --------
@@ -290,8 +313,28 @@ def recall_at_k(found: Hits, truth: Hits) -> float:
     1.0
     """
 
-def cpu_features() -> dict[str, bool]:
-    """Return the instruction sets that matter here, and whether this CPU has them."""
+def cpu_features() -> CpuFeatures:
+    """
+    Return what this CPU can do, and what is made of it.
+
+    Returns
+    -------
+    dict
+        ``arch``: the architecture; ``detected``: the instruction sets that matter here, and whether this CPU
+        has them; ``kernel``: the level whose kernels run (see `simd_level`); ``threads``: how many run where
+        none are asked for.
+
+    Raises
+    ------
+    InvalidParameter
+        As `simd_level`.
+
+    Examples
+    --------
+    >>> import ruvector as rv
+    >>> rv.cpu_features()["kernel"] == rv.simd_level()
+    True
+    """
 
 def simd_level() -> str:
     """
@@ -324,6 +367,70 @@ def plan_reference(index: Index, *, keep: bool = True) -> dict[str, str | None]:
 
 def planned_indexes() -> int:
     """Return how many indexes the query plans of this process can find. For the tests."""
+
+def preset_build(
+    data: VectorSource,
+    ids: IdColumn | str | None = None,
+    *,
+    column: str | None = None,
+    metric: Metric = "l2sq",
+    nlist: SupportsIndex | None = None,
+    bits: SupportsIndex = 1,
+    seed: SupportsIndex = 42,
+    threads: SupportsIndex | None = None,
+    progress: bool | ProgressCallback = False,
+    originals: bool = True,
+) -> Index:
+    """Build an index with an id for every row, over float32 only; with codes only if not `originals`."""
+
+def preset_adopt(index: Index, originals: bool) -> Index:
+    """Return an opened index with an id for every row, and with codes only if not `originals`."""
+
+def preset_put(index: Index, id: int | str, vector: Queries, replace: bool) -> int:
+    """Add one row, or replace the one with its id; return how many were replaced."""
+
+def preset_put_batch(
+    index: Index,
+    data: VectorSource,
+    ids: IdColumn | str,
+    replace: bool,
+    *,
+    column: str | None = None,
+) -> int:
+    """Add rows, or replace those with their ids; return how many were replaced."""
+
+def preset_held_bytes(index: Index) -> int:
+    """Return all bytes that the index keeps alive: codes, tables, vectors, mapped pages."""
+
+def preset_originals(index: Index) -> tuple[Index, npt.NDArray[np.float32]]:
+    """Return all vectors as one array, and the index in which they lie so: the one given, or one like it."""
+
+def preset_rotation(index: Index) -> Rotation:
+    """Return the rotation of an index."""
+
+def preset_ids(index: Index) -> ArrowColumn:
+    """Return the ids of all rows, in their order."""
+
+def preset_norms(index: Index) -> ArrowColumn:
+    """Return the lengths of all rows, whose vectors lie in one piece."""
+
+def preset_packed(index: Index) -> ArrowColumn:
+    """Return the one-bit codes of all rows, in their order."""
+
+def preset_pairs(hits: Hits) -> list[tuple[Any, float]]:
+    """Return the hits of one query as pairs of an id and a distance."""
+
+def preset_scores(hits: Hits) -> Scores:
+    """Return hits under the names that the presets have for them."""
+
+def is_rbpx1(path: str | PathLike[str]) -> bool:
+    """Return whether a file begins as one of upstream's, ``.rbpx`` version 1."""
+
+def read_rbpx1(path: str | PathLike[str]) -> tuple[Index, int]:
+    """Return an index over what such a file holds, and the file's rerank factor."""
+
+def write_rbpx1(index: Index, path: str | PathLike[str], rerank_factor: SupportsIndex) -> None:
+    """Write the rows of an index as such a file."""
 
 def _from_path(path: str, digest: str) -> Index: ...
 def _from_bytes(bytes: bytes) -> Index: ...
@@ -1174,3 +1281,117 @@ class NestedHits:
     def __len__(self) -> int: ...
     def __arrow_c_schema__(self) -> object: ...
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
+
+@final
+class Scores:
+    """
+    The neighbours of many queries, as the presets answer.
+
+    An Arrow table for whatever reads one through ``__arrow_c_stream__``, with the columns
+
+    - ``query_index``, int64: the row of the query, from 0;
+    - ``rank``, int32: 0 is the nearest;
+    - ``id``, int64, uint64 or large_string;
+    - ``score``, float32: the metric's value.
+
+    Its length is the number of rows of that table.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> import ruvector as rv
+    >>> scores = rv.FlatF32Index.build([[0.0], [1.0], [3.0]]).search_batch([[0.0], [3.0]], k=2)
+    >>> pa.table(scores).column("score").to_pylist()
+    [0.0, 1.0, 0.0, 4.0]
+    """
+
+    @property
+    def num_queries(self) -> int:
+        """The number of queries, null ones included."""
+    @property
+    def exact(self) -> bool:
+        """Whether the scores are the metric's own values and not estimates."""
+
+    def to_arrow(self) -> pa.Table:  # pyright: ignore[reportUnknownMemberType]
+        """Return the table as a `pyarrow.Table`."""
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return the table as a `polars.DataFrame`."""
+
+    def to_numpy(self) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
+        """Return ids and scores as two arrays of shape ``(num_queries, min(k, rows))``; as `Hits`."""
+
+    def __len__(self) -> int: ...
+    def __arrow_c_schema__(self) -> object: ...
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+@final
+class ArrowColumn:
+    """
+    One column, for whatever reads an Arrow array through ``__arrow_c_array__``.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> import ruvector as rv
+    >>> pa.array(rv.FlatF32Index.build([[0.0], [1.0]], ids=[7, 8]).ids).to_pylist()
+    [7, 8]
+    """
+
+    def __len__(self) -> int: ...
+    def __arrow_c_schema__(self) -> object: ...
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
+
+@final
+class Rotation:
+    """
+    The rotation that an index applies to every vector before it is coded.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ruvector as rv
+    >>> rotation = rv.RabitqIndex.build([[3.0, 4.0]], seed=1).rotation()
+    >>> rotation
+    Rotation(fht-kac, seed=1, 2 -> 64 dimensions)
+    >>> round(float(np.linalg.norm(rotation.apply([3.0, 4.0]))), 3)
+    5.0
+    """
+
+    @property
+    def kind(self) -> str:
+        """The construction: ``"fht-kac"``, Hadamard transforms with random signs and Kac steps between."""
+    @property
+    def version(self) -> int:
+        """The version of the construction and of its generator."""
+    @property
+    def seed(self) -> int:
+        """The seed it is drawn from."""
+    @property
+    def dim(self) -> int:
+        """Elements of what goes in."""
+    @property
+    def padded_dim(self) -> int:
+        """Elements of what comes out: `dim` rounded up to a multiple of 64."""
+
+    def apply(self, vector: Queries) -> npt.NDArray[np.float32]:
+        """
+        Rotate one vector.
+
+        Parameters
+        ----------
+        vector
+            `dim` numbers of float32.
+
+        Returns
+        -------
+        numpy.ndarray
+            `padded_dim` numbers of float32. Lengths, angles and inner products stay what they were.
+
+        Raises
+        ------
+        DimensionMismatch
+            If the vector has another length.
+        InvalidParameter, InvalidVectorType
+            If it is not one vector.
+        """

@@ -14,6 +14,7 @@ __all__ = [
     "ArrowArrayExportable",
     "ArrowStreamExportable",
     "Compacted",
+    "CpuFeatures",
     "Filter",
     "Flags",
     "Floats",
@@ -99,6 +100,15 @@ class Compacted(TypedDict):
     segments: int
     drift: float | None
     retrained: bool
+
+
+class CpuFeatures(TypedDict):
+    """What `cpu_features` tells."""
+
+    arch: str
+    detected: dict[str, bool]
+    kernel: str
+    threads: int
 
 
 Metric: TypeAlias = Literal["l2sq", "l2", "cosine", "ip"]

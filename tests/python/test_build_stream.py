@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,12 +35,12 @@ def test_batches_answer_like_the_whole_table() -> None:
 
 
 def test_the_size_of_batches_does_not_matter() -> None:
-    digests = {rv.build_stream(lambda step=step: batches(step)).digest() for step in (1000, 3000)}
+    digests = {rv.build_stream(partial(batches, step), column="embedding").digest for step in (1000, 3000)}
     assert len(digests) == 1
 
 
 def test_one_pass_is_enough() -> None:
-    index = rv.build_stream(batches(), rows=3000, vectors="none", bits=4)
+    index = rv.build_stream(batches(), column="embedding", rows=3000, vectors="none", bits=4)
     assert (len(index), index.vectors, index.bits) == (3000, "none", 4)
 
 

@@ -52,14 +52,14 @@ def test_stubs_agree_with_what_runs(tmp_path: Path) -> None:
 def test_every_name_has_help() -> None:
     for name in rv.__all__:
         assert inspect.getdoc(getattr(rv, name)), name
-    for owner in (rv.Index, rv.Hits, rv.NestedHits):
+    for owner in (rv.Index, rv.Hits, rv.NestedHits, rv.Scores, rv.ArrowColumn, rv.Rotation):
         for name, member in vars(owner).items():
             if not name.startswith("_"):
                 assert inspect.getdoc(member), f"{owner.__name__}.{name}"
 
 
 def test_classes_say_where_they_live() -> None:
-    for owner in (rv.Index, rv.Hits, rv.NestedHits):
+    for owner in (rv.Index, rv.Hits, rv.NestedHits, rv.Scores, rv.ArrowColumn, rv.Rotation):
         assert (owner.__module__, getattr(rv, owner.__name__)) == ("ruvector", owner)
 
 
@@ -75,7 +75,10 @@ def test_version_is_known() -> None:
 
 
 def test_cpu_features_are_named() -> None:
-    assert all(isinstance(has, bool) for has in rv.cpu_features().values())
+    found = rv.cpu_features()
+    assert found["detected"]
+    assert all(isinstance(has, bool) for has in found["detected"].values())
+    assert (found["kernel"], found["threads"] >= 1) == (rv.simd_level(), True)
 
 
 def test_the_namesake_is_warned_of(tmp_path: Path, python: Callable[..., str]) -> None:

@@ -126,7 +126,7 @@ def test_simd_levels_change_nothing(python: Callable[..., str]) -> None:
         "avx512": ("avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
         "neon": ("neon",),
     }
-    features = rv.cpu_features()
+    features = rv.cpu_features()["detected"]
     levels = [level for level, names in needs.items() if all(features.get(name) for name in names)]
     code = "\n".join(
         [

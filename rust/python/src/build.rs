@@ -18,6 +18,7 @@ use crate::{
     input::{Given, Role, Width},
     interrupt,
     progress::Progress,
+    rbpx,
 };
 
 /// Build an index over a column of vectors, which it borrows.
@@ -64,6 +65,13 @@ pub(crate) fn open(
     verify: bool,
     vectors: Option<&Bound<'_, PyAny>>,
 ) -> Result<PyIndex> {
+    if ruvector_core::rbpx::is_rbpx(&path) {
+        if vectors.is_some() {
+            let expected = "None for an rbpx1 file, which holds its vectors";
+            return Err(Error::invalid_parameter("vectors", expected, "a column").into());
+        }
+        return Ok(rbpx::open(py, &path)?.0);
+    }
     let mut index = py.detach(|| Index::open(&path, verify))?;
     if let Some(vectors) = vectors {
         let width = Width { dim: index.dim(), by: "the index" };
@@ -108,7 +116,7 @@ pub(crate) fn exact_search(
     Ok(PyHits::new(hits, k.min(rows)))
 }
 
-fn corpus(
+pub(crate) fn corpus(
     py: Python<'_>,
     data: &Bound<'_, PyAny>,
     ids: Option<&Bound<'_, PyAny>>,

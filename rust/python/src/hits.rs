@@ -111,7 +111,7 @@ impl PyHits {
     }
 
     /// Ids and distances as two numpy arrays of shape `(num_queries, min(k, rows))`.
-    fn to_numpy<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    pub(crate) fn to_numpy<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
         let shape = (self.hits.num_queries(), self.width);
         let distances = self.grid(f32::INFINITY, self.hits.distances().iter().copied());
         let distances = distances.into_pyarray(py).reshape([shape.0, shape.1])?.into_any();

@@ -60,13 +60,13 @@ impl PyIndex {
     }
 
     /// All its rows coded, and no others: what is saved and compared.
-    fn sealed(&self, py: Python<'_>) -> Result<Arc<Index>> {
+    pub(crate) fn sealed(&self, py: Python<'_>) -> Result<Arc<Index>> {
         let index = self.get()?;
         Ok(py.detach(|| index.sealed(&Pool::new(None)?, &Unwatched))?)
     }
 
     /// The file says something else once a change has been made.
-    fn changed<T>(&self, result: Result<T>) -> Result<T> {
+    pub(crate) fn changed<T>(&self, result: Result<T>) -> Result<T> {
         if result.is_ok() {
             self.lock().path = None;
         }

@@ -24,7 +24,9 @@ mod interrupt;
 mod multi;
 mod pickle;
 mod polars;
+mod preset;
 mod progress;
+mod rbpx;
 mod registry;
 mod stream;
 mod table;
@@ -40,6 +42,14 @@ mod _ruvector {
         index::PyIndex,
         multi::PyMultiVectorIndex,
         pickle::{from_bytes, from_path},
+        preset::{
+            codes::{PyArrowColumn, preset_ids, preset_norms, preset_packed},
+            originals::preset_originals,
+            preset_adopt, preset_build, preset_held_bytes, preset_put, preset_put_batch,
+            rotation::{PyRotation, preset_rotation},
+            scores::{PyScores, preset_pairs, preset_scores},
+        },
+        rbpx::{is_rbpx1, read_rbpx1, write_rbpx1},
         registry::{plan_reference, planned_indexes},
         stream::build_stream,
         table::PyTable,

@@ -56,7 +56,7 @@ impl Calibration {
         self.curves.last().map_or(0, |curve| curve.k)
     }
 
-    /// How far a query like the rows is from its nearest list at most ([`farness`]); 0 when nothing was measured, and for
+    /// How far a query like the rows is from its nearest list at most (`reach.rs` says how that is measured); 0 when nothing was measured, and for
     /// inner products, where how far says nothing about how unusual.
     pub fn usual(&self) -> f32 {
         self.usual as f32

@@ -5,6 +5,7 @@ mod calibrate;
 mod candidates;
 mod explain;
 mod filtered;
+mod keep;
 mod lists;
 mod reach;
 mod reconstruct;

@@ -28,6 +28,7 @@
 mod compact;
 mod delta;
 mod draft;
+mod held;
 #[cfg(test)]
 mod operator_tests;
 mod operators;

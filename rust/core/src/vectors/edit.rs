@@ -1,12 +1,23 @@
 //! Columns made of columns: put together, thinned out, copied.
 
-use arrow_buffer::{BooleanBuffer, NullBuffer};
+use arrow_buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use half::{f16, slice::HalfFloatSliceExt};
 
-use super::{Element, Vectors};
+use super::{Element, Values, Vectors};
 use crate::{error::Result, filter::Filter};
 
 impl Vectors {
+    /// All values, row after row, where they lie so already: `f32` in one chunk, without nulls.
+    pub fn contiguous(&self) -> Option<ScalarBuffer<f32>> {
+        match &self.chunks[..] {
+            [chunk] if chunk.offsets.is_none() && chunk.nulls.is_none() => match &chunk.values {
+                Values::F32(values) => Some(values.slice(0, chunk.rows * self.dim)),
+                Values::F16(_) | Values::Unaligned(..) => None,
+            },
+            _ => None,
+        }
+    }
+
     /// This column with the rows of another after its own. Nothing is copied.
     ///
     /// # Errors
