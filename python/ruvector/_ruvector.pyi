@@ -180,9 +180,9 @@ def build_stream(
     Parameters
     ----------
     batches
-        A callable that gives the batches from the beginning each time it is called, for two passes: one draws
-        a sample of all rows, one codes them. Or an iterable, for one pass: then the first rows are the sample,
-        so they should not be sorted. A batch is whatever `build` takes.
+        A callable that gives the batches from the beginning each time it is called, for two passes: one
+        draws a sample of all rows, one codes them. Or an iterable, for one pass: then the first rows are the
+        sample, so they should not be sorted. A batch is whatever `build` takes.
     column
         As in `build`, for each batch.
     ids

@@ -24,7 +24,7 @@ use crate::{
 /// Queries answered by one task, at most: their tables and lists stay in the second-level cache.
 const QUERIES_PER_TASK: usize = 256;
 /// Tasks per thread, so that no thread is left waiting for the last one.
-const TASKS_PER_THREAD: usize = 4;
+const TASKS_PER_THREAD: usize = 2;
 
 /// What is asked of an index.
 #[derive(Clone, Debug)]
