@@ -44,7 +44,7 @@ lint: $(DEV) ## formats, lints, types, and what the crates link
 
 test-rust: ## the tests of the crates
 	cargo test --workspace
-	cargo test -p ruvector-core --bench kernels -- --smoke
+	cargo test --workspace --bench kernels -- --smoke
 
 test-neon: ## the tests of the kernels on aarch64, by an emulator (tools/test_neon.sh says what it needs)
 	tools/test_neon.sh
