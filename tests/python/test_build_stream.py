@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ import ruvector as rv
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+WRONG: Any = "keep"
 TABLE = np.random.default_rng(3).normal(size=(3000, 24)).astype("f4")
 
 
@@ -60,4 +61,4 @@ def test_bad_batches_are_named() -> None:
     with pytest.raises(rv.EmptyIndex):
         rv.build_stream(lambda: iter(()))
     with pytest.raises(rv.InvalidParameter, match="one of none, f16, f32"):
-        rv.build_stream(batches, vectors="keep")  # type: ignore[arg-type]
+        rv.build_stream(batches, vectors=WRONG)

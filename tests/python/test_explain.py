@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -94,5 +96,6 @@ def test_codes_alone_cannot_be_tuned(tmp_path: object) -> None:
 
 
 def test_a_table_refuses_what_is_no_number() -> None:
+    text: Any = ["a"]
     with pytest.raises(TypeError):
-        rv.Table({"name": ["a"]})  # type: ignore[list-item]
+        rv.Table({"name": text})

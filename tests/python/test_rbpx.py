@@ -171,9 +171,9 @@ def agree(ours: Any, theirs: Any) -> None:
         assert np.allclose([hit[1] for hit in one], [hit[1] for hit in other], rtol=1e-5)
 
 
-@pytest.mark.skipif(not UPSTREAM.exists(), reason="needs the environment that `make test-python` makes")
 @pytest.mark.parametrize("dim", [24, 100])
 def test_files_go_to_upstream_and_come_back(dim: int, clustered: Clustered, tmp_path: Path) -> None:
+    assert UPSTREAM.exists(), "`make test-python` makes the environment of upstream's package"
     rows, queries = clustered(800, dim), clustered(20, dim, seed=1)
     np.savez(tmp_path / "data.npz", rows=rows, queries=queries, rerank=RERANK)
 

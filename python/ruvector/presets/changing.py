@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ruvector._ruvector import preset_put, preset_put_batch
 from ruvector.presets.base import Handle
@@ -102,7 +102,8 @@ class Changing(Handle):
     def delete(self, id: int | str) -> bool:
         """Delete the row with this id, and return whether there was one."""
         with self._lock:
-            return self._index.delete([id]) > 0  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+            # One id is of one type, which a list of either cannot say.
+            return self._index.delete(cast("list[int]", [id])) > 0
 
     def delete_batch(self, ids: IdColumn) -> int:
         """Delete the rows with these ids, and return how many there were. Unknown ids are ignored."""

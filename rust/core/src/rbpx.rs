@@ -19,7 +19,7 @@
 use std::{
     collections::HashSet,
     fs::File,
-    io::{self, BufReader, Read},
+    io::{self, BufReader, Read, Write},
     path::Path,
 };
 
@@ -108,7 +108,7 @@ fn read_from(reader: &mut impl Read, bytes: u64) -> Result<Table, PersistError> 
 /// [`Error::InvalidParameter`] for ids that are no unsigned numbers of 32 bits, and for what is beyond the limits of
 /// the format; [`Error::InvalidVector`] for NaN or infinity; [`Error::Persist`] when the file cannot be written.
 pub fn write(path: &Path, table: &Table) -> Result<()> {
-    let Table { seed, rerank_factor, ids, vectors } = table;
+    let Table { rerank_factor, ids, vectors, .. } = table;
     let (dim, rows) = (vectors.dim(), vectors.len());
     within("dimensions", 1, MAX_DIM, dim)?;
     within("rerank_factor", 1, MAX_RERANK_FACTOR as usize, *rerank_factor as usize)?;
@@ -120,22 +120,25 @@ pub fn write(path: &Path, table: &Table) -> Result<()> {
     ids.check_unique()?;
     vectors.check_finite(0..rows)?;
     let narrow: Vec<u32> = (0..rows).map(|at| narrow(ids.get(at))).collect::<Result<_>>()?;
-    replace(path, |writer| {
-        writer.write_all(&MAGIC)?;
-        writer.write_all(&VERSION.to_le_bytes())?;
-        writer.write_all(&(dim as u32).to_le_bytes())?;
-        writer.write_all(&seed.to_le_bytes())?;
-        writer.write_all(&rerank_factor.to_le_bytes())?;
-        writer.write_all(&(rows as u32).to_le_bytes())?;
-        let mut scratch = vec![0.0; dim];
-        for (row, id) in narrow.iter().enumerate() {
-            writer.write_all(&id.to_le_bytes())?;
-            for value in vectors.row(row, &mut scratch) {
-                writer.write_all(&value.to_le_bytes())?;
-            }
+    replace(path, |file| write_rows(file, table, &narrow).map_err(|error| Error::persist(path, error)))
+}
+
+fn write_rows(writer: &mut impl Write, table: &Table, ids: &[u32]) -> io::Result<()> {
+    let vectors = &table.vectors;
+    writer.write_all(&MAGIC)?;
+    writer.write_all(&VERSION.to_le_bytes())?;
+    writer.write_all(&(vectors.dim() as u32).to_le_bytes())?;
+    writer.write_all(&table.seed.to_le_bytes())?;
+    writer.write_all(&table.rerank_factor.to_le_bytes())?;
+    writer.write_all(&(ids.len() as u32).to_le_bytes())?;
+    let mut scratch = vec![0.0; vectors.dim()];
+    for (row, id) in ids.iter().enumerate() {
+        writer.write_all(&id.to_le_bytes())?;
+        for value in vectors.row(row, &mut scratch) {
+            writer.write_all(&value.to_le_bytes())?;
         }
-        Ok(())
-    })
+    }
+    Ok(())
 }
 
 fn narrow(id: Id<'_>) -> Result<u32> {

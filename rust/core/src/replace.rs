@@ -2,14 +2,14 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter},
     path::Path,
 };
 
 use crate::error::{Error, Result};
 
 /// Writes a file under another name first, then, whole and safe on the disk, in place of what was there.
-pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> Result<()>) -> Result<()> {
     let failed = |error: io::Error| Error::persist(path, error);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
@@ -18,11 +18,12 @@ pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Res
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let file = builder.tempfile_in(folder).map_err(|error| {
+        // The error of the library names the temporary file, which nobody asked for.
         let kind = error.kind();
         failed(io::Error::new(kind, format!("cannot write into {}: {kind}", folder.display())))
     })?;
     let mut buffered = BufWriter::new(file.as_file());
-    write(&mut buffered).map_err(failed)?;
+    write(&mut buffered)?;
     buffered.into_inner().map_err(|error| failed(error.into_error()))?.sync_all().map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     // A name is only safe on the disk once its folder is; elsewhere than on Unix a folder cannot be opened.

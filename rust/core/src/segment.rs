@@ -140,6 +140,17 @@ impl StoredVectors {
     }
 }
 
+/// Rounds to `f16`; what is finite has to stay so. The error says which element does not.
+pub(crate) fn narrow(vector: &[f32], target: &mut [f16]) -> Result<(), String> {
+    for (at, (value, target)) in vector.iter().zip(target).enumerate() {
+        *target = f16::from_f32(*value);
+        if !target.is_finite() {
+            return Err(format!("element {at} is {value}, beyond what f16 can hold ({})", f16::MAX));
+        }
+    }
+    Ok(())
+}
+
 impl Segment {
     /// The number of blocks.
     pub fn blocks(&self) -> usize {

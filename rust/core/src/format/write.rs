@@ -1,8 +1,7 @@
 //! From an index to the bytes of a file.
 
 use std::{
-    fs::File,
-    io::{self, BufWriter, Write},
+    io::{self, Write},
     ops::Range,
     path::Path,
 };
@@ -26,7 +25,8 @@ use crate::{
     error::{Error, Result},
     index::{Index, VectorsKept},
     rabitq::BLOCK,
-    segment::{Segment, StoredVectors},
+    replace::replace,
+    segment::{Segment, StoredVectors, narrow},
     vectors::Element,
 };
 
@@ -35,26 +35,7 @@ const BATCH_BYTES: usize = 64 << 20;
 
 /// Writes a file: under another name first, then, whole and safe on the disk, in place of what was there.
 pub(super) fn save(index: &Index, path: &Path, keep: Keep) -> Result<()> {
-    let failed = |error: io::Error| Error::persist(path, error);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".ruvector-").suffix(".tmp");
-    // Like any file the user creates; without it, nobody else could read the index.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let file = builder.tempfile_in(folder).map_err(|error| {
-        // The error of the library names the temporary file, which nobody asked for.
-        failed(io::Error::new(
-            error.kind(),
-            format!("cannot write into {}: {}", folder.display(), error.kind()),
-        ))
-    })?;
-    let mut buffered = BufWriter::new(file.as_file());
-    write(index, &mut buffered, keep, path)?;
-    buffered.into_inner().map_err(|error| failed(error.into_error()))?.sync_all().map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    // A name is only safe on the disk once its folder is; elsewhere than on Unix a folder cannot be opened.
-    if cfg!(unix) { File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed) } else { Ok(()) }
+    replace(path, |file| write(index, file, keep, path))
 }
 
 /// Writes the bytes of a file; `path` is what errors name.
@@ -204,17 +185,6 @@ fn each_vector(
                 (None, None) => continue,
             };
             take(slot - blocks.start * BLOCK, row, vector)?;
-        }
-    }
-    Ok(())
-}
-
-/// Rounds to `f16`; what is finite has to stay so.
-fn narrow(vector: &[f32], target: &mut [f16]) -> Result<(), String> {
-    for (at, (value, target)) in vector.iter().zip(target).enumerate() {
-        *target = f16::from_f32(*value);
-        if !target.is_finite() {
-            return Err(format!("element {at} is {value}, beyond what f16 can hold ({})", f16::MAX));
         }
     }
     Ok(())

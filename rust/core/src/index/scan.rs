@@ -49,7 +49,8 @@ struct Asked {
     query: Query,
     squared_norm: f32,
     rotated: Vec<f32>,
-    refiner: Refiner,
+    /// For codes of more than one bit.
+    refiner: Option<Refiner>,
     route: Route,
 }
 
@@ -99,6 +100,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
         let router = self.index.router();
         let (padded, nlist) = (router.padded_dim(), router.nlist());
         let by_code = router.finds_by_code(self.reach.lists);
+        let has_more_bits = self.index.bits() > 1;
         let mut keys = vec![0.0; if by_code { 0 } else { rows.len().min(ROUTED_AT_ONCE) * nlist }];
         let (mut widened, mut scaled) = (vec![0.0; queries.dim()], Vec::new());
         let (mut asked, mut sinks) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
@@ -116,7 +118,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
             for (at, rotated) in rotated.chunks_exact(padded).enumerate() {
                 router.shift(rotated, &mut shifted);
                 let query = Query::new(self.kernels, &shifted);
-                let refiner = Refiner::new(&shifted, self.reach.epsilon);
+                let refiner = has_more_bits.then(|| Refiner::new(&shifted, self.reach.epsilon));
                 let squared_norm = self.kernels.dot(rotated, rotated);
                 let route = if by_code {
                     Route::by_code(router, rotated, &query, self.reach, squared_norm)
@@ -235,12 +237,12 @@ impl<'a, 'f> Scanner<'a, 'f> {
         first: Refined,
         sink: &mut S,
     ) {
-        let refined = match &segment.ex {
-            Some(_) => asked.refiner.refine(self.kernels, segment, slot, look.list).unwrap_or(first),
-            None => first,
-        };
+        let refined =
+            asked.refiner.as_ref().and_then(|refiner| refiner.refine(self.kernels, segment, slot, look.list));
+        let is_refined = refined.is_some();
+        let refined = refined.unwrap_or(first);
         let lower = refined.lower - look.room;
-        if segment.ex.is_none() || lower <= roomy(sink.limit()) {
+        if !is_refined || lower <= roomy(sink.limit()) {
             sink.offer(Survivor { segment, slot, estimate: refined.estimate, lower });
         }
     }

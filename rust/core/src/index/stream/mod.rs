@@ -22,7 +22,7 @@ use crate::{
     pool::Pool,
     rabitq::BLOCK,
     repack::repack,
-    segment::{Segment, StoredVectors},
+    segment::{Segment, StoredVectors, narrow},
     vectors::{Element, Vectors},
 };
 use sample::Sample;
@@ -221,14 +221,9 @@ fn keep(segment: &Segment, vectors: &Vectors, first_row: usize, element: Element
         match element {
             Element::F32 => values[slot * dim..(slot + 1) * dim].copy_from_slice(vector),
             Element::F16 => {
-                for (at, (value, half)) in vector.iter().zip(&mut halves[slot * dim..]).enumerate() {
-                    *half = f16::from_f32(*value);
-                    if !half.is_finite() {
-                        let reason =
-                            format!("element {at} is {value}, beyond what f16 can hold ({})", f16::MAX);
-                        return Err(Error::InvalidVector { column: vectors.column().into(), row, reason });
-                    }
-                }
+                narrow(vector, &mut halves[slot * dim..(slot + 1) * dim]).map_err(|reason| {
+                    Error::InvalidVector { column: vectors.column().into(), row, reason }
+                })?;
             }
         }
     }
