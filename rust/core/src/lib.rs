@@ -29,6 +29,7 @@ pub mod ids;
 pub mod index;
 pub mod ivf;
 pub mod kernel;
+mod key;
 pub mod live;
 pub mod maxsim;
 pub mod metric;

@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Index, reach::farness, route::Key};
+use super::{Index, reach::farness};
 use crate::{
     distance::Prepared,
     error::Result,
     exact::{self, Corpus},
     ids::{Id, IdType},
+    key::Key,
     metric::Family,
     monitor::{Monitor, Phase},
     pool::Pool,
@@ -191,7 +192,7 @@ impl<'a> Asked<'a> {
         sorted.sort_unstable();
         let mut ranks = vec![0; sorted.len()];
         for (rank, key) in sorted.into_iter().enumerate() {
-            ranks[key.list() as usize] = rank;
+            ranks[key.number() as usize] = rank;
         }
         let kernels = router.kernels();
         let squared_norm = kernels.dot(&rotated, &rotated);

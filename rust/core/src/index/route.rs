@@ -1,30 +1,7 @@
 //! From a query to the lists it looks into, nearest first.
 
 use super::reach::{Breadth, Reach, farness};
-use crate::{ivf::router::Router, metric::Family, rabitq::Query};
-
-/// A list and the router's key for it, smaller is nearer, in one number that sorts by key and then by list: comparing
-/// numbers is several times as fast as comparing floats and then lists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key(u64);
-
-impl Key {
-    pub(super) fn new(key: f32, list: u32) -> Self {
-        // The order of f32::total_cmp: negative numbers have their bits turned, positive ones their sign.
-        let bits = (key + 0.0).to_bits();
-        let ordered = if bits >> 31 == 0 { bits | 1 << 31 } else { !bits };
-        Self(u64::from(ordered) << 32 | u64::from(list))
-    }
-
-    pub(super) fn key(self) -> f32 {
-        let ordered = (self.0 >> 32) as u32;
-        f32::from_bits(if ordered >> 31 == 0 { !ordered } else { ordered & !(1 << 31) })
-    }
-
-    pub(super) fn list(self) -> u32 {
-        self.0 as u32
-    }
-}
+use crate::{ivf::router::Router, key::Key, metric::Family, rabitq::Query};
 
 /// Lists sorted before the first look at whether they are enough.
 const AT_FIRST: usize = 32;
@@ -74,7 +51,7 @@ impl Route {
     pub(super) fn beyond(&self, router: &Router, rotated: &[f32]) -> Vec<Key> {
         let mut keys = Vec::new();
         router.keys(rotated, &mut keys);
-        let mut within: Vec<u32> = self.within().iter().map(|key| key.list()).collect();
+        let mut within: Vec<u32> = self.within().iter().map(|key| key.number()).collect();
         within.sort_unstable();
         let others = keys.into_iter().filter(|(_, list)| within.binary_search(list).is_err());
         let mut others: Vec<Key> = others.map(|(key, list)| Key::new(key, list)).collect();
@@ -99,16 +76,16 @@ fn nearest_first(keys: &mut [Key], breadth: Breadth, family: Family, squared_nor
         Breadth::Spread { mut spread, usual, least } => {
             let (mut sorted, mut taken) = (0, 0);
             if let Some(nearest) = keys.iter().min().filter(|_| usual > 0.0) {
-                spread *= (farness(family, nearest.key(), squared_norm) / usual).max(1.0).powi(2);
+                spread *= (farness(family, nearest.value(), squared_norm) / usual).max(1.0).powi(2);
             }
             while taken == sorted && sorted < keys.len() {
                 let upto = (2 * sorted).max(AT_FIRST).min(keys.len());
                 sort_up_to(&mut keys[sorted..], upto - sorted);
                 sorted = upto;
-                let nearest = farness(family, keys[0].key(), squared_norm);
+                let nearest = farness(family, keys[0].value(), squared_norm);
                 let within = |at: usize| {
                     at < least.max(1)
-                        || at as f32 * (farness(family, keys[at].key(), squared_norm) - nearest) <= spread
+                        || at as f32 * (farness(family, keys[at].value(), squared_norm) - nearest) <= spread
                 };
                 while taken < sorted && within(taken) {
                     taken += 1;
@@ -139,7 +116,7 @@ mod tests {
             .map(|(key, list)| Key::new(key, list))
             .to_vec();
         assert_eq!(nearest_first(&mut keys, Breadth::Nprobe(3), Family::L2, 1.0), 3);
-        let first: Vec<_> = keys[..3].iter().map(|key| (key.key(), key.list())).collect();
+        let first: Vec<_> = keys[..3].iter().map(|key| (key.value(), key.number())).collect();
         assert_eq!(first, [(-2.5, 4), (-2.0, 2), (1.0, 1)]);
     }
 
@@ -161,7 +138,7 @@ mod tests {
             let mut sorted = keys.clone();
             sorted.sort_unstable();
             let taken = nearest_first(&mut keys, Breadth::Spread { spread, usual: 0.0, least: 1 }, Family::Ip, 1.0);
-            let fits = |at: usize| at as f32 * (sorted[at].key() - sorted[0].key()) <= spread;
+            let fits = |at: usize| at as f32 * (sorted[at].value() - sorted[0].value()) <= spread;
             prop_assert_eq!(taken, (0..sorted.len()).take_while(|&at| fits(at)).count());
             prop_assert_eq!(&keys[..taken], &sorted[..taken]);
         }

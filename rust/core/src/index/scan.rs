@@ -14,12 +14,13 @@ use super::{
     Index,
     filtered::mask,
     reach::Reach,
-    route::{Key, Route},
+    route::Route,
     sink::{ROUNDING, Sink, Survivor, roomy},
 };
 use crate::{
     filter::Filter,
     kernel::Kernels,
+    key::Key,
     metric::Family,
     rabitq::{BLOCK, BlockBounds, ListTerms, Query, QueryTerms, Refined, Refiner},
     segment::Segment,
@@ -289,7 +290,7 @@ struct Visit {
 
 impl Visit {
     fn new(at: u32, key: Key) -> Self {
-        Self { list: key.list(), at, key: key.key() }
+        Self { list: key.number(), at, key: key.value() }
     }
 
     /// By list, then by query.

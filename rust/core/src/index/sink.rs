@@ -5,6 +5,7 @@
 use super::Index;
 use crate::{
     distance::Prepared,
+    key::Key,
     segment::Segment,
     topk::{Candidate, TopK},
 };
@@ -49,6 +50,8 @@ pub(super) struct Rerank<'a> {
     query: Prepared,
     best: TopK<'a>,
     pending: Vec<Survivor<'a>>,
+    /// The lower bounds of those, to be sorted in their place: they are several times as small.
+    order: Vec<Key>,
     /// How many rows survived the scan, and how many of these were compared.
     pub(super) survived: usize,
     pub(super) compared: usize,
@@ -57,7 +60,8 @@ pub(super) struct Rerank<'a> {
 impl<'a> Rerank<'a> {
     pub(super) fn new(index: &'a Index, vector: &[f32], k: usize) -> Self {
         let query = Prepared::new(index.router().kernels(), index.metric(), vector);
-        Self { index, query, best: TopK::new(k), pending: Vec::new(), survived: 0, compared: 0 }
+        let best = TopK::new(k);
+        Self { index, query, best, pending: Vec::new(), order: Vec::new(), survived: 0, compared: 0 }
     }
 
     pub(super) fn into_sorted(self) -> Vec<Candidate<'a>> {
@@ -80,28 +84,29 @@ impl<'a> Sink<'a> for Rerank<'a> {
 
     /// In the order of the lower bounds, so that the first row beyond the limit ends it: no order compares fewer rows.
     fn settle(&mut self, scratch: &mut [f32]) {
-        let mut pending = std::mem::take(&mut self.pending);
-        self.survived += pending.len();
-        pending.sort_unstable_by(|a, b| a.lower.total_cmp(&b.lower).then_with(|| a.slot.cmp(&b.slot)));
-        for next in pending.iter().take(AHEAD) {
+        self.survived += self.pending.len();
+        self.order.clear();
+        self.order.extend(self.pending.iter().zip(0..).map(|(survivor, at)| Key::new(survivor.lower, at)));
+        self.order.sort_unstable();
+        let survivor = |key: &Key| self.pending[key.number() as usize];
+        let prefetch = |key: &Key| {
+            let next = survivor(key);
             self.index.prefetch(next.segment, next.slot);
-        }
-        for (at, survivor) in pending.iter().enumerate() {
-            if survivor.lower > roomy(self.best.limit()) {
+        };
+        self.order.iter().take(AHEAD).for_each(prefetch);
+        for (at, key) in self.order.iter().enumerate() {
+            if key.value() > roomy(self.best.limit()) {
                 break;
             }
-            if let Some(next) = pending.get(at + AHEAD) {
-                self.index.prefetch(next.segment, next.slot);
-            }
-            let (segment, slot) = (survivor.segment, survivor.slot);
+            self.order.get(at + AHEAD).iter().copied().for_each(prefetch);
+            let Survivor { segment, slot, .. } = survivor(key);
             self.compared += 1;
             let Some(value) = self.index.value_of(&self.query, segment, slot, scratch) else { continue };
             if value <= self.best.limit() {
                 self.best.push(Candidate { value, id: segment.id(slot) });
             }
         }
-        pending.clear();
-        self.pending = pending;
+        self.pending.clear();
     }
 }
 

@@ -5,11 +5,12 @@
 //! the bound on the codes cannot rule out there gets its exact key. Nothing of this is stored: it follows from the
 //! centroids.
 
-use std::{cmp::Ordering, collections::BinaryHeap};
+use std::collections::BinaryHeap;
 
 use super::order::{GROUP, mean};
 use crate::{
     kernel::Kernels,
+    key::Key,
     metric::Family,
     rabitq::{
         Around, BlockBounds, BlockFactors, ListTerms, Query, QueryTerms, block_bytes, code_bytes,
@@ -118,7 +119,7 @@ impl Codes {
                     .for_each(|((to, value), centre)| *to = value - centre);
                 lut.prepare(centroids.kernels, &shifted);
                 search.run(vector, &lut, dots);
-                lists.extend(search.best.heap.drain().map(|key| key.list));
+                lists.extend(search.best.heap.drain().map(Key::number));
             }
         }
         lists
@@ -138,8 +139,10 @@ impl Codes {
         centroids.kernels.dots(query, &self.means, &mut dots);
         let mut search = Search::new(self, centroids, family, wanted);
         search.run(query, lut, &dots);
+        let mut keys = search.best.heap.into_vec();
+        keys.sort_unstable();
         found.clear();
-        found.extend(search.best.heap.into_sorted_vec().into_iter().map(|key| (key.value, key.list)));
+        found.extend(keys.into_iter().map(|key| (key.value(), key.number())));
     }
 
     /// Bytes of memory it holds.
@@ -176,7 +179,7 @@ impl<'a> Search<'a> {
                 Family::L2 => 0.5 * square - dot,
                 Family::Ip => -dot,
             };
-            Key { value, list }
+            Key::new(value, list)
         }));
         if self.groups < self.order.len() {
             self.order.select_nth_unstable(self.groups - 1);
@@ -185,7 +188,7 @@ impl<'a> Search<'a> {
         self.order.sort_unstable();
         self.best.clear();
         for at in 0..self.order.len() {
-            let group = self.order[at].list as usize;
+            let group = self.order[at].number() as usize;
             let apart = (squared + self.codes.squares[group] - 2.0 * dots[group]).max(0.0);
             self.scan(vector, lut, group, ListTerms { g_add: -dots[group], g_error: apart.sqrt() });
         }
@@ -220,7 +223,7 @@ impl<'a> Search<'a> {
             if bounds.lower[next] <= limit(&self.best) {
                 let list = group * GROUP + next;
                 let value = self.centroids.key(vector, list, self.family);
-                self.best.offer(Key { value, list: list as u32 });
+                self.best.offer(Key::new(value, list as u32));
             }
             next = lanes.trailing_zeros() as usize;
         }
@@ -267,37 +270,10 @@ impl Best {
             *worst = key;
         }
         if self.heap.len() == self.wanted {
-            self.limit = self.heap.peek().map_or(f32::INFINITY, |worst| worst.value);
+            self.limit = self.heap.peek().map_or(f32::INFINITY, |worst| worst.value());
         }
     }
 }
-
-/// Ordered by value, then by number.
-#[derive(Clone, Copy)]
-struct Key {
-    value: f32,
-    list: u32,
-}
-
-impl Ord for Key {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.value.total_cmp(&other.value).then(self.list.cmp(&other.list))
-    }
-}
-
-impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Key {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Key {}
 
 #[cfg(test)]
 mod tests {
@@ -360,11 +336,11 @@ mod tests {
                     let lut = Query::new(kernels, &shifted);
                     codes.nearest(centroids, family, query, &lut, wanted, &mut found);
                     let mut all: Vec<Key> = (0..half_norms.len())
-                        .map(|list| Key { value: centroids.key(query, list, family), list: list as u32 })
+                        .map(|list| Key::new(centroids.key(query, list, family), list as u32))
                         .collect();
                     all.sort_unstable();
                     let exact: Vec<(f32, u32)> =
-                        all[..wanted].iter().map(|key| (key.value, key.list)).collect();
+                        all[..wanted].iter().map(|key| (key.value(), key.number())).collect();
                     assert_eq!(found.len(), wanted);
                     assert!(found.is_sorted_by(|a, b| a.0 <= b.0));
                     met += found.iter().filter(|key| exact.contains(key)).count();
