@@ -45,6 +45,7 @@ __all__ = [
     "exact_search",
     "is_rbpx1",
     "open",
+    "plan_filter",
     "plan_reference",
     "planned_indexes",
     "preset_adopt",
@@ -456,6 +457,9 @@ def buffer_addresses(data: VectorSource, column: str | None = None) -> list[int]
 
 def plan_reference(index: Index, *, keep: bool = True) -> dict[str, str | None]:
     """Return how a query plan should name an index. For `ruvector.polars`."""
+
+def plan_filter(index: Index, filter: Filter) -> dict[str, bytes | list[str]]:
+    """Return the ids that a filter allows, as a query plan carries them. For `ruvector.polars`."""
 
 def planned_indexes() -> int:
     """Return how many indexes the query plans of this process can find. For the tests."""

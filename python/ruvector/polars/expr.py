@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ruvector._ruvector import Index
-    from ruvector.typing import Metric
+    from ruvector.typing import Filter, Metric
 
     Vector: TypeAlias = Sequence[float] | npt.NDArray[np.floating[Any]]
 
@@ -28,9 +28,11 @@ def knn(
     index: Index,
     k: SupportsIndex = 10,
     *,
+    filter: Filter | None = None,
     recall: float = 0.99,
     nprobe: SupportsIndex | None = None,
     epsilon: float | None = None,
+    rerank: bool = True,
     exact: bool = False,
 ) -> pl.Expr:
     """
@@ -48,7 +50,10 @@ def knn(
     index
         What to search. The eight indexes used last in expressions are kept in memory, so that one that no
         variable holds is still there when the plan runs.
-    k, recall, nprobe, epsilon, exact
+    filter
+        The rows that may be found, as in `Index.search`. The expression holds the ids that are allowed now:
+        rows that are added later are not found.
+    k, recall, nprobe, epsilon, rerank, exact
         As in `Index.search`.
 
     Returns
@@ -74,9 +79,13 @@ def knn(
     >>> index = rv.build(docs)
     >>> docs.select(rv.polars.knn("v", index, k=2))["v"].to_list()[1]
     [{'id': 1, 'distance': 0.0}, {'id': 0, 'distance': 25.0}]
+    >>> docs.select(rv.polars.knn("v", index, k=2, filter=[0, 2]))["v"].to_list()[1]
+    [{'id': 0, 'distance': 25.0}, {'id': 2, 'distance': 25.0}]
     """
-    options = plugin.search_options(k, recall=recall, nprobe=nprobe, epsilon=epsilon, exact=exact)
-    options |= plugin.index_options(index)
+    options = plugin.search_options(
+        k, recall=recall, nprobe=nprobe, epsilon=epsilon, rerank=rerank, exact=exact
+    )
+    options |= plugin.index_options(index, filter)
     return plugin.call("knn", [column(expr)], options | {"ranked": False})
 
 

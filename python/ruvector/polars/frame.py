@@ -24,6 +24,7 @@ def build_index(
     *,
     metric: Metric = "l2sq",
     nlist: SupportsIndex | None = None,
+    bits: SupportsIndex = 1,
     seed: SupportsIndex = 0,
     threads: SupportsIndex | None = None,
     progress: bool | ProgressCallback = False,
@@ -42,7 +43,7 @@ def build_index(
         The vectors.
     id
         A column of integers or strings to answer with. Default: the row number.
-    metric, nlist, seed, threads, progress
+    metric, nlist, bits, seed, threads, progress
         As in `ruvector.build`.
 
     Raises
@@ -70,6 +71,7 @@ def build_index(
         None if id is None else table.get_column(id),
         metric=metric,
         nlist=nlist,
+        bits=bits,
         seed=seed,
         threads=threads,
         progress=progress,

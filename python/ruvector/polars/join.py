@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, SupportsIndex
 
     from ruvector._ruvector import Index
-    from ruvector.typing import Metric
+    from ruvector.typing import Filter, Metric
 
 __all__ = ["knn_join"]
 
@@ -43,6 +43,7 @@ def knn_join(
     metric: Metric | None = None,
     index: Index | None = None,
     id: str | None = None,
+    filter: Filter | None = None,
     recall: float = 0.99,
     nprobe: SupportsIndex | None = None,
     epsilon: float | None = None,
@@ -79,6 +80,8 @@ def knn_join(
         one whose values are the index's ids. Default: the row number. The right frame is read twice then,
         once for the vectors and once for the other columns, and must have its rows in the same order both
         times: give an `id` if it may not, for instance after a ``group_by``.
+    filter
+        With `index`: the rows that may be neighbours, as in `Index.search`. Without one, filter `right`.
     recall, nprobe, epsilon, exact
         As in `Index.search`.
     suffix
@@ -124,13 +127,15 @@ def knn_join(
     if index is None:
         metric = metric or "l2sq"
         plugin.check_metric(metric)
+        if filter is not None:
+            raise plugin.refuse("filter", "None without an index: filter the right frame", "a filter")
     elif metric not in (None, index.metric):
         raise plugin.refuse("metric", f"the index's own ({index.metric})", repr(metric))
     keys = _keys(on, left_on, right_on, needs_right=index is None)
     if isinstance(left, pl.LazyFrame):
         join = _Join(left, right.lazy(), keys, id, how, suffix, options)
         if index is not None:
-            return join.with_index(index)  # pyright: ignore[reportReturnType]
+            return join.with_index(index, filter)  # pyright: ignore[reportReturnType]
         return join.building(metric or "l2sq")  # pyright: ignore[reportReturnType]
     # Nothing is lazy here: the right frame is run once, and the left column is lent as it lies.
     right = right.lazy().collect()
@@ -145,7 +150,7 @@ def knn_join(
             index = _ruvector.build(right.get_column(join.right_on), ids, metric=metric or "l2sq")
         except EmptyIndex:
             return join.building(metric or "l2sq").collect()  # pyright: ignore[reportReturnType]
-    return join.with_index(index, keep=False).collect()  # pyright: ignore[reportReturnType]
+    return join.with_index(index, filter, keep=False).collect()  # pyright: ignore[reportReturnType]
 
 
 class _Keys(NamedTuple):
@@ -187,13 +192,13 @@ class _Join:
             _expect(self.right_schema, "id", self.id)
         self.right_on = self.keys.right or ""
 
-    def with_index(self, index: Index, *, keep: bool = True) -> pl.LazyFrame:
+    def with_index(self, index: Index, filter: Filter | None = None, *, keep: bool = True) -> pl.LazyFrame:
         """Search an index that is there."""
         self._check_dims("the index", index.dim)
         if self.id_type(index) != index.id_type:
             found = "row numbers" if self.id is None else f"{self.id} ({self.right_schema[self.id]})"
             raise plugin.refuse("id", f"a column of the index's ids ({index.id_type})", found)
-        options = self.options | plugin.index_options(index, keep=keep)
+        options = self.options | plugin.index_options(index, filter, keep=keep)
         return self._finish(self._queries(), [], options)
 
     def building(self, metric: Metric) -> pl.LazyFrame:

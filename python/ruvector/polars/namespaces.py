@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ruvector._ruvector import Index
     from ruvector.polars.expr import Vector
-    from ruvector.typing import Metric, ProgressCallback
+    from ruvector.typing import Filter, Metric, ProgressCallback
 
 __all__: list[str] = []
 
@@ -30,13 +30,25 @@ class ExprNamespace:
         index: Index,
         k: SupportsIndex = 10,
         *,
+        filter: Filter | None = None,
         recall: float = 0.99,
         nprobe: SupportsIndex | None = None,
         epsilon: float | None = None,
+        rerank: bool = True,
         exact: bool = False,
     ) -> pl.Expr:
         """Find the nearest rows of an index for each vector: see `ruvector.polars.knn`."""
-        return expr.knn(self._expr, index, k, recall=recall, nprobe=nprobe, epsilon=epsilon, exact=exact)
+        return expr.knn(
+            self._expr,
+            index,
+            k,
+            filter=filter,
+            recall=recall,
+            nprobe=nprobe,
+            epsilon=epsilon,
+            rerank=rerank,
+            exact=exact,
+        )
 
     def distance(self, other: pl.Expr | str | Vector, metric: Metric = "l2sq") -> pl.Expr:
         """Measure the distance to another column, or to one vector: see `ruvector.polars.distance`."""
@@ -54,13 +66,22 @@ class _FrameNamespace(Generic[join.Frame]):
         *,
         metric: Metric = "l2sq",
         nlist: SupportsIndex | None = None,
+        bits: SupportsIndex = 1,
         seed: SupportsIndex = 0,
         threads: SupportsIndex | None = None,
         progress: bool | ProgressCallback = False,
     ) -> Index:
         """Build an index over a column: see `ruvector.polars.build_index`."""
         return frame.build_index(
-            self._frame, column, id, metric=metric, nlist=nlist, seed=seed, threads=threads, progress=progress
+            self._frame,
+            column,
+            id,
+            metric=metric,
+            nlist=nlist,
+            bits=bits,
+            seed=seed,
+            threads=threads,
+            progress=progress,
         )
 
     def knn_join(
@@ -75,6 +96,7 @@ class _FrameNamespace(Generic[join.Frame]):
         metric: Metric | None = None,
         index: Index | None = None,
         id: str | None = None,
+        filter: Filter | None = None,
         recall: float = 0.99,
         nprobe: SupportsIndex | None = None,
         epsilon: float | None = None,
@@ -93,6 +115,7 @@ class _FrameNamespace(Generic[join.Frame]):
             metric=metric,
             index=index,
             id=id,
+            filter=filter,
             recall=recall,
             nprobe=nprobe,
             epsilon=epsilon,

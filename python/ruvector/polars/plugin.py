@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from ruvector._ruvector import Index
+    from ruvector.typing import Filter
 
 __all__ = ["call", "refuse", "search_options"]
 
@@ -61,6 +62,7 @@ def search_options(
     nprobe: SupportsIndex | None,
     epsilon: float | None,
     exact: bool,
+    rerank: bool = True,
 ) -> dict[str, Any]:
     """Check what `Index.search` would check, so that a mistake is seen where it is made."""
     k = as_int(k)
@@ -83,10 +85,13 @@ def search_options(
         "nprobe": nprobe,
         "epsilon": None if epsilon is None else float(epsilon),
         "exact": bool(exact),
+        "rerank": bool(rerank),
+        "filter": None,
     }
 
 
-def index_options(index: Index, *, keep: bool = True) -> dict[str, Any]:
+def index_options(index: Index, filter: Filter | None = None, *, keep: bool = True) -> dict[str, Any]:
     """Return how a plan names an index, and what has to be known of it when the plan is made."""
     reference = _ruvector.plan_reference(index, keep=keep)
-    return {"index": reference, "dim": index.dim, "id_type": index.id_type}
+    allowed = None if filter is None else _ruvector.plan_filter(index, filter)
+    return {"index": reference, "dim": index.dim, "id_type": index.id_type, "filter": allowed}

@@ -25,6 +25,7 @@ mod input;
 mod interrupt;
 mod multi;
 mod pickle;
+mod planned;
 mod polars;
 mod preset;
 mod progress;
@@ -46,6 +47,7 @@ mod _ruvector {
         index::PyIndex,
         multi::PyMultiVectorIndex,
         pickle::{from_bytes, from_path},
+        planned::plan_filter,
         preset::{
             codes::{preset_ids, preset_norms, preset_packed},
             originals::preset_originals,

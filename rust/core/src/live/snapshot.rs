@@ -221,6 +221,13 @@ impl Snapshot {
         filter
     }
 
+    /// The ids of the rows that a filter lets pass, in the order of their row numbers.
+    pub fn ids_of_filter(&self, filter: &Filter) -> Ids {
+        let places = self.places();
+        let allowed = places.iter().filter(|(row, _)| filter.contains(*row));
+        Ids::collect(self.id_type(), allowed.map(|&(_, place)| self.id(place)))
+    }
+
     /// The filter that lets only the rows pass at whose position a boolean column is true. Positions are row numbers or,
     /// where rows were numbered as they came, the ids.
     ///

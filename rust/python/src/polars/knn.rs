@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, Int32Array, LargeListArray, StructArray, cast::AsArray, new_null_array};
 use arrow_schema::{DataType, Field};
-use ruvector_core::{Error, Hits, Live, Unwatched, ids::IdType};
+use ruvector_core::{Error, Hits, Live, Unwatched, ids::IdType, index::SearchParams};
 
 use super::{Column, Refusal, Result, kwargs, kwargs::KnnArgs, pool_for, vectors};
 use crate::registry;
@@ -39,7 +39,7 @@ pub(super) fn call(inputs: &[Column], pickled: &[u8]) -> Result<Column> {
     };
     let data_type = answer_type(args.id_type()?, args.ranked);
     let chunk = match index {
-        Some(index) => search(&index, queries, &args)?,
+        Some(index) => search(&index, queries, &args, pickled)?,
         None => new_null_array(&data_type, queries.len()),
     };
     if *chunk.data_type() != data_type {
@@ -51,13 +51,15 @@ pub(super) fn call(inputs: &[Column], pickled: &[u8]) -> Result<Column> {
     Ok(Column { name: queries.name.clone(), data_type, chunks: vec![chunk] })
 }
 
-fn search(index: &Live, queries: &Column, args: &KnnArgs) -> Result<ArrayRef> {
+fn search(index: &Live, queries: &Column, args: &KnnArgs, pickled: &[u8]) -> Result<ArrayRef> {
     let index = index.snapshot();
     let Some(vectors) = vectors::vectors(queries, Some(index.index().dim()))? else {
         return Err(Refusal(format!("{}: no row tells its dimension", queries.name)));
     };
     let pool = pool_for(vectors.len().saturating_mul(index.len()))?;
-    let hits = index.search(&vectors, &args.params(), &pool, &Unwatched).map_err(vectors::refusal)?;
+    let filter = args.filter.as_ref().map(|allowed| allowed.of(&index, pickled));
+    let params = SearchParams { filter, ..args.params() };
+    let hits = index.search(&vectors, &params, &pool, &Unwatched).map_err(vectors::refusal)?;
     let nested = hits.to_nested()?;
     Ok(Arc::new(if args.ranked { with_ranks(&hits, nested)? } else { nested }))
 }

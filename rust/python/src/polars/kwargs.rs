@@ -7,7 +7,7 @@ use ruvector_core::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{Refusal, Result};
+use super::{Refusal, Result, filter::Allowed};
 use crate::registry::Reference;
 
 /// The arguments of `ruvector_knn`.
@@ -24,6 +24,9 @@ pub(super) struct KnnArgs {
     nprobe: Option<usize>,
     epsilon: Option<f32>,
     exact: bool,
+    rerank: bool,
+    /// The rows that may be found; all, where nothing is said.
+    pub(super) filter: Option<Allowed>,
     /// Whether each hit tells its rank.
     pub(super) ranked: bool,
 }
@@ -42,7 +45,13 @@ impl KnnArgs {
             (false, None, Some(recall)) => Effort::Recall(recall),
             (false, None, None) => SearchParams::default().effort,
         };
-        SearchParams { k: self.k, effort, epsilon: self.epsilon, ..SearchParams::default() }
+        SearchParams {
+            k: self.k,
+            effort,
+            epsilon: self.epsilon,
+            rerank: self.rerank,
+            ..SearchParams::default()
+        }
     }
 }
 

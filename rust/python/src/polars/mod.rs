@@ -14,6 +14,7 @@ mod build;
 mod distance;
 #[expect(unsafe_code, reason = "the functions that Polars looks up by name are C")]
 mod entry;
+mod filter;
 mod knn;
 mod kwargs;
 mod vectors;
