@@ -1,4 +1,4 @@
-"""Building borrows: the peak is raw vectors, codes and little more."""
+"""Building borrows: the peak is raw vectors, codes and little more. An opened file is mapped."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import ruvector as rv
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.python.conftest import Clustered
 
 # The size of the column. A gigabyte takes a minute or two: RUVECTOR_TEST_MEMORY_MB=1000.
 MEGABYTES = int(os.environ.get("RUVECTOR_TEST_MEMORY_MB", "256"))
@@ -44,3 +49,39 @@ def test_peak_memory_of_a_build(python: Callable[..., str]) -> None:
     assert 0.9 * raw < seen < 1.1 * raw, "the measurement itself"
     assert codes < 0.1 * raw
     assert peak < 1.15 * raw + codes
+
+
+# Anonymous pages are those that no file backs: what a process has to itself.
+OPENED = """
+import pathlib, sys
+import numpy as np
+import ruvector as rv
+
+def private():
+    status = pathlib.Path("/proc/self/status").read_text().split()
+    return int(status[status.index("RssAnon:") + 1]) * 1024
+
+path = sys.argv[1]
+with rv.open(path, verify=False) as index:  # everything that is made once is made
+    index.search(np.ones(index.dim, np.float32))
+before = private()
+index = rv.open(path, verify=VERIFY)
+hits = index.search(np.ones((50, index.dim), np.float32), recall=0.999, threads=1)
+print(len(hits), index.mapped_bytes, index.memory_bytes, private() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("verify", [True, False])
+def test_an_opened_file_takes_no_private_memory(
+    *, verify: bool, clustered: Clustered, python: Callable[..., str], tmp_path: Path
+) -> None:
+    rows = clustered(100_000, 128)
+    path = tmp_path / "rows.rbpx"
+    rv.build(rows, nlist=64).save(path)
+    code = OPENED.replace("VERIFY", str(verify)).replace("sys.argv[1]", repr(str(path)))
+    found, mapped, told, private = (int(figure) for figure in python(code).split())
+    assert found == 500
+    assert mapped > rows.nbytes
+    assert told < 0.01 * mapped
+    assert private < 0.02 * mapped + 2**20
