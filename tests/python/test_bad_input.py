@@ -14,7 +14,6 @@ import ruvector as rv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.python.conftest import Vectors
 
@@ -386,6 +385,18 @@ def test_refused_by_a_search(case: str) -> None:
     assert isinstance(caught.value, rv.RuVectorError)
 
 
+@pytest.mark.parametrize("case", [*BUILD, *SEARCH])
+def test_errors_survive_a_pickle(case: str) -> None:
+    with pytest.raises(rv.RuVectorError) as caught:
+        {**SEARCH, **BUILD}[case][0]()
+    error = caught.value
+    error.add_note("seen by a worker")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert (str(again), again.code, vars(again)) == (str(error), error.code, vars(error))
+    assert again.args == error.args
+
+
 # Documented answers.
 
 
@@ -416,66 +427,3 @@ def test_an_argument_of_a_foreign_type_is_a_type_error() -> None:
         INDEX.search(GOOD, k="ten")
     with pytest.raises(TypeError):
         build(GOOD, metric=2)
-
-
-# The tree.
-
-
-def caught(act: Callable[[], Any]) -> rv.RuVectorError:
-    with pytest.raises(rv.RuVectorError) as error:
-        act()
-    return error.value
-
-
-@pytest.mark.parametrize("case", [*BUILD, *SEARCH])
-def test_errors_survive_a_pickle(case: str) -> None:
-    error = caught({**SEARCH, **BUILD}[case][0])
-    error.add_note("seen by a worker")
-    again = pickle.loads(pickle.dumps(error))
-    assert type(again) is type(error)
-    assert (str(again), again.code, vars(again)) == (str(error), error.code, vars(error))
-    assert again.args == error.args
-
-
-def test_errors_carry_what_they_say(tmp_path: Path) -> None:
-    mismatch = caught(lambda: INDEX.search([1.0]))
-    assert isinstance(mismatch, rv.DimensionMismatch)
-    assert (mismatch.expected, mismatch.actual, mismatch.code) == (3, 1, "dimension_mismatch")
-    vector = caught(lambda: build(with_value(np.nan)))
-    assert isinstance(vector, rv.InvalidVector)
-    assert (vector.column, vector.row) == ("vectors", 2)
-    double = caught(lambda: build(GOOD, [7, 8, 9, 8]))
-    assert isinstance(double, rv.DuplicateId)
-    assert (double.id, double.rows) == ("8", (1, 3))
-    parameter = caught(lambda: INDEX.search(GOOD, k=0))
-    assert isinstance(parameter, rv.InvalidParameter)
-    assert (parameter.name, parameter.expected, parameter.actual) == ("k", "at least 1", "0")
-    missing = caught(lambda: rv.open(tmp_path / "none"))
-    assert isinstance(missing, rv.IndexFileNotFound)
-    assert (missing.path, missing.filename, missing.errno) == (
-        str(tmp_path / "none"),
-        str(tmp_path / "none"),
-        2,
-    )
-    (tmp_path / "junk").write_bytes(b"junk" * 100)
-    junk = caught(lambda: rv.open(tmp_path / "junk"))
-    assert isinstance(junk, rv.PersistError)
-    assert (junk.path, junk.reason, junk.errno) == (str(tmp_path / "junk"), "not_arrow", None)
-
-
-def test_errors_are_also_what_python_would_raise() -> None:
-    parents: dict[type[rv.RuVectorError], type[Exception]] = {
-        rv.DimensionMismatch: ValueError,
-        rv.EmptyIndex: ValueError,
-        rv.InvalidVector: ValueError,
-        rv.InvalidVectorType: TypeError,
-        rv.InvalidParameter: ValueError,
-        rv.DuplicateId: ValueError,
-        rv.PersistError: OSError,
-        rv.IndexFileNotFound: FileNotFoundError,
-    }
-    for error, parent in parents.items():
-        assert issubclass(error, (rv.VectorIndexError, parent))
-        assert issubclass(error, parent)
-    assert rv.IndexError is rv.VectorIndexError
-    assert "IndexError" not in rv.__all__

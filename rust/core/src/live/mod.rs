@@ -30,6 +30,8 @@ mod delta;
 mod draft;
 mod held;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod operator_tests;
 mod operators;
 mod part;

@@ -1,7 +1,7 @@
 //! The other questions, asked of an index that has changed.
 
 use super::{
-    tests::{Kept, Kind, Step, column, gaussian, numbers, start, vector},
+    model::{Kept, Kind, Step, column, gaussian, numbers, start, vector},
     *,
 };
 use crate::{
