@@ -223,10 +223,10 @@ def sql_table(result: Result) -> str:
     engines = ", ".join(f"{name} {version}" for name, version in result["engines"].items())
     cost = (
         f"Building the index took {number(result['build_s'], 2)} s. "
-        f"With `filter := (SELECT list(id) ... WHERE ...)` that leaves {filtered['selectivity']:.0%} of the rows: "
+        f"With `filter := (SELECT list(id) ... WHERE ...)` leaving {filtered['selectivity']:.0%} of rows: "
         f"{number(filtered['qps'])} queries/s, recall {number(filtered['recall'], 4)}, at least "
-        f"{filtered['fewest']} rows per query. One query as a bound parameter: {number(calls['duckdb'])} µs in "
-        f"DuckDB, {number(calls['python'])} µs by Python."
+        f"{filtered['fewest']} rows per query. One query as a bound parameter: "
+        f"{number(calls['duckdb'])} µs in DuckDB, {number(calls['python'])} µs by Python."
     )
     head = ("way", "queries measured", "queries/s", "of Python's", "recall")
     return "\n\n".join([f"{about(result)} {engines}.", table(head, rows), cost])
