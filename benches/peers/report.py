@@ -123,6 +123,10 @@ class Page:
         """Return the updates."""
         return "\n\n".join(map(tables.update_table, self.of("updates")))
 
+    def sql(self) -> str:
+        """Return the joins in SQL."""
+        return "\n\n".join(map(tables.sql_table, self.of("sql")))
+
     def kernel_lines(self) -> str:
         """Return the lines of the kernel that the rooflines are made of, as they were printed."""
         lines = "\n".join(line for line in self.kernels.splitlines() if KERNEL in line.split())
@@ -136,6 +140,7 @@ class Page:
             "growth": self.growth,
             "filters": self.filters,
             "updates": self.updates,
+            "sql": self.sql,
             "kernels": self.kernel_lines,
         }
 

@@ -206,6 +206,32 @@ def filter_table(result: Result) -> str:
     return f"{about(result)}\n\n{table(head, rows)}"
 
 
+def sql_table(result: Result) -> str:
+    """Return one line per way to join in SQL, then the filter and what a call costs."""
+    python = next(iter(result["ways"].values()))["qps"]
+    rows = [
+        [
+            name,
+            number(way["queries"]),
+            number(way["qps"], 1),
+            number(way["qps"] / python, 3),
+            number(way["recall"], 4),
+        ]
+        for name, way in result["ways"].items()
+    ]
+    filtered, calls = result["filter"], result["call_us"]
+    engines = ", ".join(f"{name} {version}" for name, version in result["engines"].items())
+    cost = (
+        f"Building the index took {number(result['build_s'], 2)} s. "
+        f"With `filter := (SELECT list(id) ... WHERE ...)` leaving {filtered['selectivity']:.0%} of rows: "
+        f"{number(filtered['qps'])} queries/s, recall {number(filtered['recall'], 4)}, at least "
+        f"{filtered['fewest']} rows per query. One query as a bound parameter: "
+        f"{number(calls['duckdb'])} µs in DuckDB, {number(calls['python'])} µs by Python."
+    )
+    head = ("way", "queries measured", "queries/s", "of Python's", "recall")
+    return "\n\n".join([f"{about(result)} {engines}.", table(head, rows), cost])
+
+
 def update_table(result: Result) -> str:
     """Return what a reader notices of a writer, then recall and memory as rows are replaced."""
     beside = [
