@@ -1,0 +1,120 @@
+"""What a table function is given: DataFusion hands over expressions, most of them literals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from datafusion import Expr, SessionContext
+
+from ruvector.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["ONE_ROW", "Arguments", "bind", "refuse"]
+
+# A plan of one row and no columns, of a session of its own: while DataFusion plans a statement, the user's
+# cannot be asked for one.
+ONE_ROW = SessionContext().empty_table()
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Arguments by name: those that are known already, and those that the statement will work out."""
+
+    known: Mapping[str, pa.Scalar]
+    later: Mapping[str, Expr]
+
+    def __contains__(self, name: str) -> bool:
+        """Return whether the argument was given."""
+        return name in self.known or name in self.later
+
+    def literal(self, name: str) -> Any:
+        """Return an argument that has to be known when the statement is planned, None if NULL or not given."""
+        if name in self.later:
+            raise refuse(name, "a literal", told(self.later[name]))
+        return self.known[name].as_py() if name in self.known else None
+
+
+def bind(given: Sequence[Any], required: Sequence[str], options: Sequence[str], first: str = "") -> Arguments:
+    """
+    Name the arguments of a call: the required ones, the option `first` if it is there, a struct of options.
+
+    Raises
+    ------
+    InvalidParameter
+        If there are too few or too many, an option is unknown or given twice, or an argument is a column.
+    """
+    exprs = [arg if isinstance(arg, Expr) else Expr(arg) for arg in given]
+    names = [*required, *([first] if first else [])]
+    usage = ", ".join([*names, "{option: value, ...}"] if options else names)
+    struct = exprs.pop() if options and len(exprs) > len(required) and _is_struct(exprs[-1]) else None
+    if not len(required) <= len(exprs) <= len(names):
+        raise refuse("arguments", usage, len(given))
+    bound = dict(zip(names, exprs, strict=False))
+    for name, value in [] if struct is None else _fields(struct):
+        if name not in options:
+            raise refuse("options", f"some of {', '.join(options)}", name)
+        if name in bound:
+            raise refuse(name, "one value", "two")
+        bound[name] = value
+    known: dict[str, pa.Scalar] = {}
+    later: dict[str, Expr] = {}
+    for name, value in bound.items():
+        scalar = value if isinstance(value, pa.Scalar) else _scalar(value)
+        if scalar is not None:
+            known[name] = scalar
+        else:
+            later[name] = _closed(name, value)
+    return Arguments(known, later)
+
+
+def _is_struct(expr: Expr) -> bool:
+    scalar = _scalar(expr)
+    return _is_call(expr, "named_struct") if scalar is None else pa.types.is_struct(scalar.type)
+
+
+def _is_call(expr: Expr, function: str) -> bool:
+    return expr.variant_name() == "ScalarFunction" and expr.rex_call_operator() == function
+
+
+def _fields(struct: Expr) -> list[tuple[str, Any]]:
+    """Return the names and values of a struct; values are scalars or expressions."""
+    scalar = _scalar(struct)
+    if scalar is not None:
+        return list(zip((field.name for field in scalar.type), scalar.values(), strict=True))
+    parts = struct.rex_call_operands()
+    return [(parts[at].python_value().as_py(), parts[at + 1]) for at in range(0, len(parts), 2)]
+
+
+def _scalar(expr: Expr) -> pa.Scalar | None:
+    if expr.variant_name() != "Literal":
+        return None
+    try:
+        return expr.python_value()
+    except Exception:  # noqa: BLE001 - a type that DataFusion hands to nobody: it will cast it itself
+        return None
+
+
+def _closed(name: str, expr: Expr) -> Expr:
+    """Return an expression that needs no row to be worked out."""
+    if expr.variant_name() in {"Column", "OuterReferenceColumn"}:
+        expected = (
+            "a literal, a parameter or a subquery; for each row of a table, "
+            "unnest(ruvector_search(...)) or ruvector.datafusion.knn_join"
+        )
+        raise refuse(name, expected, f"the column {told(expr)}")
+    return expr
+
+
+def told(expr: Expr) -> str:
+    """Return an expression as text."""
+    return str(expr.canonical_name())
+
+
+def refuse(name: str, expected: str, actual: object) -> InvalidParameter:
+    """Return the error for an argument that cannot be meant."""
+    message = f"{name}: expected {expected}, got {actual}"
+    return InvalidParameter(message, name=name, expected=expected, actual=str(actual))
