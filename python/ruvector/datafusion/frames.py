@@ -11,7 +11,7 @@ from datafusion import DataFrame, Expr, col, udf
 from ruvector.datafusion.arguments import refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 __all__ = ["batches", "call", "column", "expect", "list_of", "unnested"]
 
@@ -59,16 +59,16 @@ def list_of(type: pa.DataType) -> pa.DataType | None:
     return type.value_type if any(is_kind(type) for is_kind in (*kinds, *views)) else None
 
 
-def unnested(frame: DataFrame, name: str, parts: Sequence[str], *, keep_nulls: bool) -> DataFrame:
+def unnested(frame: DataFrame, name: str, parts: Mapping[str, str], *, keep_nulls: bool) -> DataFrame:
     """
-    Replace a column of lists of structs by one row per struct and one column, ``name.part``, per part.
+    Replace a column of lists of structs by one row per struct and one column per part, with the name given.
 
     Lists first, then structs: some versions of DataFusion (54 was seen to) lose the type of a column of lists
     when a field is taken from what it becomes.
     """
     kept = [column(other) for other in frame.schema().names if other != name]
     rows = frame.unnest_columns(name, preserve_nulls=keep_nulls).unnest_columns(name)
-    return rows.select(*kept, *(column(f"{name}.{part}") for part in parts))
+    return rows.select(*kept, *(column(f"{name}.{part}").alias(new) for part, new in parts.items()))
 
 
 def batches(frame: DataFrame) -> Iterator[pa.RecordBatch]:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from datafusion import DataFrame, Expr, SessionContext
 
 from ruvector import _ruvector
@@ -26,7 +27,7 @@ How: TypeAlias = Literal["inner", "left"]
 
 # Columns of the plan that are gone when it is done.
 _HITS, _KEY = "__ruvector_hits", "__ruvector_key"
-_ID = f"{_HITS}.id"
+_ID, _RANK, _DISTANCE = "__ruvector_id", "__ruvector_rank", "__ruvector_distance"
 
 _VECTORS = pa.list_(pa.float32())
 _ID_TYPES = {"int64": pa.int64(), "uint64": pa.uint64(), "str": pa.string()}
@@ -148,15 +149,16 @@ def knn_join(
     nearest.check(left_on, vectors)
     hits = call("ruvector_knn", nearest, [column(left_on)], [_VECTORS], nearest.type, folds=True).alias(_HITS)
     asked = queries.select(*map(column, queries.schema().names), hits)
-    found = unnested(asked, _HITS, ["id", "rank", "distance"], keep_nulls=how == "left")
+    parts = {"id": _ID, "rank": _RANK, "distance": _DISTANCE}
+    found = unnested(asked, _HITS, parts, keep_nulls=how == "left")
     answers = rows.select(
         column(id or _KEY).cast(id_type).alias(_KEY), *(column(name).alias(new) for name, new in names.right.items())
     )
     return found.join(answers, left_on=_ID, right_on=_KEY, how=how).select(
         *map(column, queries.schema().names),
         *map(column, names.right.values()),
-        column(f"{_HITS}.rank").alias(names.rank),
-        column(f"{_HITS}.distance").alias(names.distance),
+        column(_RANK).alias(names.rank),
+        column(_DISTANCE).alias(names.distance),
     )
 
 
@@ -268,11 +270,14 @@ class _Nearest:
         if self.index is None:
             return pa.nulls(len(vectors), self.type)
         hits = self.index.search(vectors, **self.options)
-        table = hits.to_arrow().select(["id", "rank", "distance"]).combine_chunks()
-        offsets = pa.array(hits.nested()).offsets.cast(pa.int32())
-        none = pc.equal(offsets[1:], offsets[:-1])
-        structs = pa.StructArray.from_arrays(...)
-        return pa.ListArray.from_arrays(offsets, structs, mask=none)
+        lists = pa.array(hits.nested())
+        ids, distances = lists.values.flatten()
+        ranks = hits.to_arrow().column("rank").combine_chunks()
+        parts = [ids.cast(self.id_type), ranks, distances]
+        rows = pa.StructArray.from_arrays(parts, fields=list(self.type.value_type))
+        offsets = lists.offsets.cast(pa.int32())
+        nothing = pc.equal(offsets[1:], offsets[:-1])
+        return pa.ListArray.from_arrays(offsets, rows, type=self.type, mask=nothing)
 
     def check(self, name: str, vectors: pa.DataType) -> None:
         """Refuse now what every search would refuse."""

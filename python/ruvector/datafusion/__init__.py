@@ -1,0 +1,1 @@
+from ruvector.datafusion.join import knn_join

@@ -1,0 +1,94 @@
+"""Whichever door a question comes through, the answer is the same, to the last bit of each distance."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import ruvector as rv
+from tests.doors.doors import CANNOT_FILTER, DOORS
+from tests.doors.question import Question, answer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+METRICS = ["l2sq", "l2", "cosine", "ip"]
+ID_TYPES = {"int64": pa.int64(), "uint64": pa.uint64(), "str": pa.string()}
+
+
+def ask_all(question: Question) -> None:
+    """Ask every door, and compare with the first."""
+    expected = answer(len(question.queries), DOORS["python"](question))
+    for name, ask in DOORS.items():
+        if question.filter is None or name not in CANNOT_FILTER:
+            assert answer(len(question.queries), ask(question)) == expected, name
+
+
+def ids_of(kind: str, rows: int) -> pa.Array:
+    """Return ids that are neither in order nor row numbers."""
+    numbers = [(row * 7 + 3) % rows + 5 for row in range(rows)] if rows % 7 else list(range(rows))
+    if kind == "str":
+        return pa.array([f"row {number}" for number in numbers])
+    if kind == "uint64":
+        return pa.array([2**64 - 1 - number for number in numbers], pa.uint64())
+    return pa.array([number - 8 for number in numbers], pa.int64())
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", ID_TYPES)
+@pytest.mark.parametrize("dim", [64, 33])
+def test_many_rows(tmp_path: Path, metric: Any, kind: str, dim: int) -> None:
+    rng = np.random.default_rng(dim)
+    docs = rng.standard_normal((3000, dim), dtype=np.float32)
+    queries: list[Any] = rng.standard_normal((7, dim), dtype=np.float32).tolist()
+    queries[3] = None
+    ids = ids_of(kind, len(docs))
+    rv.build(docs, ids, metric=metric).save(tmp_path / "docs.arrow")
+    question = Question(tmp_path / "docs.arrow", kind, dim, queries)
+    ask_all(question)
+    ask_all(replace(question, k=1, exact=True))
+    ask_all(replace(question, filter=ids[::10].to_pylist()))
+    ask_all(replace(question, filter=[row % 3 == 0 for row in range(len(docs))]))
+    ask_all(replace(question, queries=[None, None]))
+
+
+# Few numbers, so that distances are often equal; sizes around those of blocks.
+NUMBERS = st.integers(-2, 2).map(float)
+
+
+@st.composite
+def questions(draw: st.DrawFn) -> tuple[Any, Any, Question]:
+    """Draw rows, ids, and a question about them, whose path is still to be set."""
+    dim, rows = draw(st.integers(1, 9)), draw(st.integers(1, 40))
+    vector = st.lists(NUMBERS, min_size=dim, max_size=dim)
+    maybe = st.one_of(vector, st.none())
+    docs = [draw(vector), *draw(st.lists(maybe, min_size=rows - 1, max_size=rows - 1))]
+    kind = draw(st.sampled_from(sorted(ID_TYPES)))
+    ids = ids_of(kind, rows)
+    allowed = st.lists(st.sampled_from(ids.to_pylist()), unique=True, min_size=1)
+    flags = st.lists(st.booleans(), min_size=rows, max_size=rows)
+    question = Question(
+        path=None,  # type: ignore[arg-type]
+        id_type=kind,
+        dim=dim,
+        queries=draw(st.lists(maybe, max_size=4)),
+        k=draw(st.integers(1, 50)),
+        filter=draw(st.one_of(st.none(), allowed, flags)),
+        exact=draw(st.booleans()),
+    )
+    return pa.array(docs, pa.list_(pa.float32(), dim)), ids, question
+
+
+@given(drawn=questions(), metric=st.sampled_from(METRICS))
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_few_rows_with_ties_and_nulls(drawn: Any, metric: Any, tmp_path: Path) -> None:
+    docs, ids, question = drawn
+    path = tmp_path / "docs.arrow"
+    rv.build(docs, ids, metric=metric).save(path)
+    ask_all(replace(question, path=path))
