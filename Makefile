@@ -8,6 +8,7 @@ SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
 OLD_POLARS := 1.20.0 1.41.2
+OLD_DATAFUSION := 54.1.0
 
 # Stamps: each is made again only when what it was made from has changed.
 DEMO := .venv/.demo
@@ -15,7 +16,7 @@ DEV := .venv/.dev
 PEERS := .venv/peers/.done
 WHEEL := .venv/.wheel
 UPSTREAM := .venv/upstream/.done
-ENGINES := $(OLD_POLARS:%=.venv/engines/polars-%/.done)
+ENGINES := $(OLD_POLARS:%=.venv/engines/polars-%/.done) $(OLD_DATAFUSION:%=.venv/engines/datafusion-%/.done)
 SOURCES := pyproject.toml README.md $(wildcard Cargo.*) $(shell find rust python -type f \
 	\( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name py.typed \) 2>/dev/null)
 
@@ -54,6 +55,10 @@ test-python: $(DEV) $(WHEEL) $(ENGINES) $(UPSTREAM) ## the tests of the wheel, e
 	for version in $(OLD_POLARS); do \
 		PYTHONPATH=.venv/engines/polars-$$version POLARS_EXPECTED=$$version \
 			$(BIN)/python -m pytest tests/python/test_polars*.py; \
+	done
+	for version in $(OLD_DATAFUSION); do \
+		PYTHONPATH=.venv/engines/datafusion-$$version DATAFUSION_EXPECTED=$$version \
+			$(BIN)/python -m pytest tests/python/test_datafusion*.py tests/sql tests/doors -k datafusion; \
 	done
 	for example in examples/*/main.py; do echo "$$example"; $(BIN)/python -W error "$$example"; done
 	$(MAKE) --no-print-directory bench-smoke
@@ -126,6 +131,11 @@ $(PEERS): $(WHEEL) pyproject.toml
 	.venv/peers/bin/python -m pip install --quiet pip==26.3
 	.venv/peers/bin/python -m pip install --quiet --group peers
 	.venv/peers/bin/python -m pip install --quiet --force-reinstall --no-deps dist/ruvector_arrow-*.whl
+	touch $@
+
+.venv/engines/datafusion-%/.done: $(DEMO)
+	rm -rf $(@D)
+	$(BIN)/python -m pip install --quiet --no-deps --target $(@D) datafusion==$*
 	touch $@
 
 .venv/engines/polars-%/.done: $(DEMO)

@@ -27,14 +27,10 @@ class Arguments:
     known: Mapping[str, pa.Scalar]
     later: Mapping[str, Expr]
 
-    def __contains__(self, name: str) -> bool:
-        """Return whether the argument was given."""
-        return name in self.known or name in self.later
-
     def literal(self, name: str) -> Any:
         """Return an argument that has to be known when the statement is planned, None if NULL or not given."""
         if name in self.later:
-            raise refuse(name, "a literal", told(self.later[name]))
+            raise refuse(name, "a literal", self.later[name].canonical_name())
         return self.known[name].as_py() if name in self.known else None
 
 
@@ -49,11 +45,11 @@ def bind(given: Sequence[Any], required: Sequence[str], options: Sequence[str], 
     """
     exprs = [arg if isinstance(arg, Expr) else Expr(arg) for arg in given]
     names = [*required, *([first] if first else [])]
-    usage = ", ".join([*names, "{option: value, ...}"] if options else names)
     struct = exprs.pop() if options and len(exprs) > len(required) and _is_struct(exprs[-1]) else None
     if not len(required) <= len(exprs) <= len(names):
-        raise refuse("arguments", usage, len(given))
-    bound = dict(zip(names, exprs, strict=False))
+        usage = ", ".join([*names, "{option: value, ...}"] if options else names)
+        raise refuse("arguments", usage, f"{len(given)} of them")
+    bound: dict[str, Expr | pa.Scalar] = dict(zip(names, exprs, strict=False))
     for name, value in [] if struct is None else _fields(struct):
         if name not in options:
             raise refuse("options", f"some of {', '.join(options)}", name)
@@ -63,7 +59,7 @@ def bind(given: Sequence[Any], required: Sequence[str], options: Sequence[str], 
     known: dict[str, pa.Scalar] = {}
     later: dict[str, Expr] = {}
     for name, value in bound.items():
-        scalar = value if isinstance(value, pa.Scalar) else _scalar(value)
+        scalar = _scalar(value) if isinstance(value, Expr) else value
         if scalar is not None:
             known[name] = scalar
         else:
@@ -73,11 +69,9 @@ def bind(given: Sequence[Any], required: Sequence[str], options: Sequence[str], 
 
 def _is_struct(expr: Expr) -> bool:
     scalar = _scalar(expr)
-    return _is_call(expr, "named_struct") if scalar is None else pa.types.is_struct(scalar.type)
-
-
-def _is_call(expr: Expr, function: str) -> bool:
-    return expr.variant_name() == "ScalarFunction" and expr.rex_call_operator() == function
+    if scalar is not None:
+        return bool(pa.types.is_struct(scalar.type))
+    return expr.variant_name() == "ScalarFunction" and expr.rex_call_operator() == "named_struct"
 
 
 def _fields(struct: Expr) -> list[tuple[str, Any]]:
@@ -94,24 +88,19 @@ def _scalar(expr: Expr) -> pa.Scalar | None:
         return None
     try:
         return expr.python_value()
-    except Exception:  # noqa: BLE001 - a type that DataFusion hands to nobody: it will cast it itself
+    except Exception:  # noqa: BLE001 - of a type that is not handed out: the plan casts it
         return None
 
 
 def _closed(name: str, expr: Expr) -> Expr:
-    """Return an expression that needs no row to be worked out."""
+    """Return an expression that needs no row to be worked out; of others, only columns get as far as this."""
     if expr.variant_name() in {"Column", "OuterReferenceColumn"}:
         expected = (
             "a literal, a parameter or a subquery; for each row of a table, "
             "unnest(ruvector_search(...)) or ruvector.datafusion.knn_join"
         )
-        raise refuse(name, expected, f"the column {told(expr)}")
+        raise refuse(name, expected, f"the column {expr.canonical_name()}")
     return expr
-
-
-def told(expr: Expr) -> str:
-    """Return an expression as text."""
-    return str(expr.canonical_name())
 
 
 def refuse(name: str, expected: str, actual: object) -> InvalidParameter:

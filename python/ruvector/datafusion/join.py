@@ -127,12 +127,13 @@ def knn_join(
     left_on, right_on = _keys(on, left_on, right_on, needs_right=index is None)
     queries, rows = _frame(ctx, left), _frame(ctx, right)
     vectors = expect(queries, "left_on" if on is None else "on", left_on)
+    if index is None:
+        expect(rows, "right_on" if on is None else "on", right_on)
     names = _names(queries, rows, right_on, suffix)
     if id is None:
         rows = _numbered(rows)
     id_type = _type_of_ids(id, expect(rows, "id", id or _KEY), index)
     if index is None:
-        expect(rows, "right_on" if on is None else "on", right_on)
         index = _index(rows, right_on, id, metric or "l2sq")
     else:
         index = index.snapshot()
