@@ -65,7 +65,7 @@ def main() -> None:
     for row in ctx.sql(LONELIEST).to_pylist():
         print(f"  {row['distance']:.3f}  {short(row['words'], 28):28}  {short(row['nearest'], 64)}")
 
-    print("\nThe same kind of word, by a join of data frames:")
+    print("\nAdverbs and their nearest adverb, by a join of data frames:")
     adverbs = functions.ends_with(col("synset"), lit("-r"))
     joined = knn_join(
         ctx,

@@ -21,7 +21,8 @@ The format is that of SQLite's sqllogictest, as far as it is needed here::
 
 `onlyif` and `skipif` name an engine or a family of engines and belong to the record below them. A query has
 one letter per column: I for integers, R for floats, B for booleans, T for anything else, shown as text.
-`rowsort` sorts the rows of both sides. In SQL and in answers, ``$DIR`` stands for a folder that is empty when
+An error without a message
+may be any. `rowsort` sorts the rows of both sides. In SQL and in answers, ``$DIR`` stands for a folder that is empty when
 the file begins.
 """
 
@@ -97,7 +98,7 @@ def _record(place: str, lines: list[str]) -> Record:
     match head:
         case ["statement", "ok"] if not expected:
             return Record(place, "ok", sql, only=only, skip=skip)
-        case ["statement", "error"] if expected:
+        case ["statement", "error"]:
             return Record(place, "error", sql, expected, only=only, skip=skip)
         case ["query", types, *options] if set(types) <= set("IRBT") and options in ([], ["rowsort"]):
             return Record(place, "query", sql, expected, types, bool(options), only, skip)

@@ -13,10 +13,9 @@ from tests.sql.engines import ENGINES, Engine
 from tests.sql.script import Record, read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 HERE = Path(__file__).parent
-FAMILIES = {path.name for path in HERE.iterdir() if path.is_dir()}
 LETTERS: dict[str, Callable[[pa.DataType], bool]] = {
     "I": pa.types.is_integer,
     "R": pa.types.is_floating,
@@ -25,15 +24,15 @@ LETTERS: dict[str, Callable[[pa.DataType], bool]] = {
 }
 
 
-def cases() -> Iterable[Any]:
+def cases() -> list[Any]:
     """Give each file for each engine: files in a folder belong to the family of engines of its name."""
-    for path in sorted(HERE.rglob("*.slt")):
-        if path.stem == "setup":
-            continue
-        for name, make in ENGINES.items():
-            family = path.parent.name
-            if family not in FAMILIES or name.startswith(family):
-                yield pytest.param(path, make, id=f"{path.relative_to(HERE).with_suffix('')}-{name}")
+    paths = [path for path in sorted(HERE.rglob("*.slt")) if path.stem != "setup"]
+    return [
+        pytest.param(path, make, id=f"{path.relative_to(HERE).with_suffix('')}-{name}")
+        for path in paths
+        for name, make in ENGINES.items()
+        if path.parent == HERE or name.startswith(path.parent.name)
+    ]
 
 
 @pytest.mark.parametrize(("path", "make"), cases())

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from datafusion import Expr, SessionContext
 
-from ruvector.errors import InvalidParameter
+from ruvector._sql.refusal import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["ONE_ROW", "Arguments", "bind", "refuse"]
+__all__ = ["ONE_ROW", "Arguments", "bind"]
 
 # A plan of one row and no columns, of a session of its own: while DataFusion plans a statement, the user's
 # cannot be asked for one.
@@ -78,7 +78,7 @@ def _fields(struct: Expr) -> list[tuple[str, Any]]:
     """Return the names and values of a struct; values are scalars or expressions."""
     scalar = _scalar(struct)
     if scalar is not None:
-        return list(zip((field.name for field in scalar.type), scalar.values(), strict=True))
+        return [(field.name, scalar[at]) for at, field in enumerate(scalar.type)]
     parts = struct.rex_call_operands()
     return [(parts[at].python_value().as_py(), parts[at + 1]) for at in range(0, len(parts), 2)]
 
@@ -101,9 +101,3 @@ def _closed(name: str, expr: Expr) -> Expr:
         )
         raise refuse(name, expected, f"the column {expr.canonical_name()}")
     return expr
-
-
-def refuse(name: str, expected: str, actual: object) -> InvalidParameter:
-    """Return the error for an argument that cannot be meant."""
-    message = f"{name}: expected {expected}, got {actual}"
-    return InvalidParameter(message, name=name, expected=expected, actual=str(actual))

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from datafusion import DataFrame, Expr, SessionContext
 
 from ruvector import _ruvector
-from ruvector.datafusion.arguments import refuse
+from ruvector._sql.refusal import refuse
 from ruvector.datafusion.frames import batches, call, column, expect, list_of, unnested
 from ruvector.errors import DimensionMismatch, EmptyIndex, InvalidVectorType
 

@@ -4,62 +4,177 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-from datafusion import DataFrame, Expr, SessionContext, lit
+from datafusion import lit
 
-from ruvector.datafusion.arguments import ONE_ROW, Arguments, bind, refuse
-from ruvector.datafusion.frames import call, list_of, unnested
+from ruvector import _sql
+from ruvector._sql.arrow import SEARCHED, pa
+from ruvector._sql.refusal import refuse
+from ruvector.datafusion.arguments import ONE_ROW, Arguments, bind
+from ruvector.datafusion.frames import call, unnested
+from ruvector.datafusion.values import TYPES, filter_type, value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable
 
-    from ruvector._sql import Catalog
+    from datafusion import DataFrame, Expr
 
-__all__ = ["TableFunctions"]
+    from ruvector._sql import Catalog, Pin
+    from ruvector._sql.arrow import Array
+
+    Values = dict[str, Any]
+
+__all__ = ["INFO", "TableFunctions", "rows"]
 
 _SEARCH = ("k", "recall", "nprobe", "epsilon", "rerank", "exact", "metric", "filter")
 _WITHIN = ("recall", "nprobe", "exact", "metric", "filter")
 _RECALL = ("k", "recall", "nprobe", "epsilon")
-_BUILD = ("id", "metric", "bits", "nlist", "seed", "vectors")
 
-# What an argument is made into that the statement works out.
-_TYPES = {
-    "query": pa.list_(pa.float32()),
-    "radius": pa.float64(),
-    "k": pa.int64(),
-    "recall": pa.float64(),
-    "nprobe": pa.int64(),
-    "epsilon": pa.float64(),
-    "rerank": pa.bool_(),
-    "exact": pa.bool_(),
-    "metric": pa.string(),
-}
+INFO = pa.struct(
+    [
+        ("name", pa.string()),
+        ("path", pa.string()),
+        ("rows", pa.int64()),
+        ("dim", pa.int32()),
+        ("metric", pa.string()),
+        ("bits", pa.int32()),
+        ("nlist", pa.int32()),
+        ("id_type", pa.string()),
+        ("vectors", pa.string()),
+        ("null_count", pa.int64()),
+        ("memory_bytes", pa.int64()),
+        ("mapped_bytes", pa.int64()),
+    ]
+)
+_RECALLED = pa.struct([("queries", pa.int64()), ("recall", pa.float64())])
 
 _ANSWER = "__ruvector_answer"
 
-Values = dict[str, Any]
-
 
 class TableFunctions:
-    """The table functions over one catalog of names."""
+    """The table functions that read, over one catalog of names."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
-    def knn(self, *given: Any) -> DataFrame:
-        """Plan `ruvector_knn(index, query, k, {option: value})`."""
+    def knn(self, *given: Any) -> DataFrame:  # noqa: ANN401 - expressions of DataFusion
+        """Plan ``ruvector_knn(index, query, k, {option: value, ...})``."""
         arguments = bind(given, ("index", "query"), _SEARCH, first="k")
-        return self._hits("ruvector_knn", arguments, search)
 
-    def within(self, *given: Any) -> DataFrame:
-        """Plan `ruvector_within(index, query, radius, {option: value})`."""
+        def answer(pin: Pin, values: Values) -> Array:
+            query = values.pop("query")
+            return _sql.search(_sql.Asked.nearest(pin, values.pop("k", 10), **values), query)
+
+        return self._hits("ruvector_knn", arguments, answer)
+
+    def within(self, *given: Any) -> DataFrame:  # noqa: ANN401 - expressions of DataFusion
+        """Plan ``ruvector_within(index, query, radius, {option: value, ...})``."""
         arguments = bind(given, ("index", "query", "radius"), _WITHIN)
-        return self._hits("ruvector_within", arguments, within)
 
-    def index_info(self, *given: Any) -> DataFrame:
-        name = bind(given, ("index",), ()).literal("index")
-        self._catalog.find(name)
-        return _rows("ruvector_index_info", INFO, lambda: [info(name, self._catalog.find(name))])
+        def answer(pin: Pin, values: Values) -> Array:
+            query, radius = values.pop("query"), pa.array([values.pop("radius")], pa.float64())
+            return _sql.within(_sql.Asked.within(pin, **values), query, radius)
 
-    def recall(self, *given: Any) -> DataFrame:
-        ...
+        return self._hits("ruvector_within", arguments, answer)
+
+    def index_info(self, *given: Any) -> DataFrame:  # noqa: ANN401 - expressions of DataFusion
+        """Plan ``ruvector_index_info(index)``."""
+        arguments = bind(given, ("index",), ())
+        return self._one_row("ruvector_index_info", arguments, INFO, lambda pin, _: _sql.info(pin))
+
+    def recall(self, *given: Any) -> DataFrame:  # noqa: ANN401 - expressions of DataFusion
+        """Plan ``ruvector_recall(index, k, {option: value, ...})``."""
+        arguments = bind(given, ("index",), _RECALL, first="k")
+
+        def answer(pin: Pin, values: Values) -> dict[str, Any]:
+            told = (values.get(name) for name in ("recall", "nprobe", "epsilon"))
+            queries, recall = _sql.measure_recall(pin, values.get("k", 10), *told)
+            return {"queries": queries, "recall": recall}
+
+        return self._one_row("ruvector_recall", arguments, _RECALLED, answer)
+
+    def _hits(
+        self, function: str, arguments: Arguments, answer: Callable[[Pin, Values], Array]
+    ) -> DataFrame:
+        kind = self._find(arguments).index.id_type
+        ids = SEARCHED[kind].value_type.field("id").type
+
+        def answer_of_kind(pin: Pin, values: Values) -> Array:
+            if pin.index.id_type != kind:
+                raise refuse("index", f"ids of {kind}, as when the statement was planned", pin.index.id_type)
+            return answer(pin, values)
+
+        return self._plan(function, arguments, SEARCHED[kind], answer_of_kind, ids)
+
+    def _one_row(
+        self,
+        function: str,
+        arguments: Arguments,
+        row: Any,  # noqa: ANN401 - pyarrow has no types
+        answer: Callable[[Pin, Values], Any],
+    ) -> DataFrame:
+        self._find(arguments)
+        returned = pa.list_(row)
+        return self._plan(
+            function, arguments, returned, lambda *asked: pa.array([[answer(*asked)]], returned), None
+        )
+
+    def _find(self, arguments: Arguments) -> Pin:
+        """Find the index, which has to be known when the statement is planned."""
+        name = arguments.literal("index")
+        if name is not None and not isinstance(name, str):
+            raise refuse("index", "a name or a path", name)
+        return self._catalog.pin(name)
+
+    def _plan(
+        self,
+        function: str,
+        arguments: Arguments,
+        returned: Any,  # noqa: ANN401 - pyarrow has no types
+        answer: Callable[[Pin, Values], Array],
+        ids: Any,  # noqa: ANN401 - pyarrow has no types
+    ) -> DataFrame:
+        """Return the plan of one call that finds the index and answers when it runs."""
+        name = arguments.literal("index")
+        known = {key: value(key, scalar) for key, scalar in arguments.known.items() if key != "index"}
+        types = {key: _type(key, expr, ids) for key, expr in arguments.later.items()}
+        nulls_allow_none = _is_subquery(arguments.later.get("filter"))
+
+        def run(*columns: Any) -> Array:  # noqa: ANN401 - pyarrow has no types
+            values = dict(known)
+            for key, column in zip(types, columns, strict=False):
+                values[key] = value(key, column[0])
+            if nulls_allow_none and values["filter"] is None:
+                values["filter"] = pa.array([], pa.int64())
+            return answer(self._catalog.pin(name), values)
+
+        exprs = list(arguments.later.values())
+        return _planned(function, run, exprs or [lit(value=True)], list(types.values()) or [pa.bool_()], returned)
+
+
+def rows(function: str, row: Any, found: Iterable[Any]) -> DataFrame:  # noqa: ANN401 - pyarrow has no types
+    """Return a plan of rows that are there already."""
+    answer = pa.array([list(found)], pa.list_(row))
+    return _planned(function, lambda _: answer, [lit(value=True)], [pa.bool_()], answer.type)
+
+
+def _planned(
+    function: str,
+    run: Callable[..., Array],
+    arguments: list[Expr],
+    types: list[Any],
+    returned: Any,  # noqa: ANN401 - pyarrow has no types
+) -> DataFrame:
+    answer = call(function, run, arguments, types, returned, folds=False).alias(_ANSWER)
+    names = {field.name: field.name for field in returned.value_type}
+    return unnested(ONE_ROW.select(answer), _ANSWER, names, keep_nulls=False)
+
+
+def _type(name: str, expr: Expr, ids: Any) -> Any:  # noqa: ANN401 - pyarrow has no types
+    if name != "filter":
+        return TYPES[name]
+    return filter_type(ONE_ROW.select(expr.alias(name)).schema().field(0).type, ids)
+
+
+def _is_subquery(expr: Expr | None) -> bool:
+    """Return whether NULL would mean that a subquery found no row: no one meant the default by it."""
+    return expr is not None and expr.variant_name() != "Placeholder"

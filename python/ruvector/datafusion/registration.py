@@ -1,0 +1,84 @@
+"""Making the functions known to a context, and indexes to the functions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from datafusion import SessionContext, udtf
+
+from ruvector._sql import Catalog
+from ruvector.datafusion.changes import Changes
+from ruvector.datafusion.scalars import scalar_functions
+from ruvector.datafusion.tables import TableFunctions
+
+if TYPE_CHECKING:
+    from ruvector._ruvector import Index
+
+__all__ = ["register", "unregister"]
+
+_catalogs: WeakKeyDictionary[SessionContext, Catalog] = WeakKeyDictionary()
+
+
+def register(ctx: SessionContext, **indexes: Index) -> None:
+    """
+    Make the SQL functions known to a context, and name indexes for them.
+
+    May be called again, for more indexes or to give a name to another one. What is searched is the index as it
+    is when a statement runs, and for the whole statement.
+
+    Parameters
+    ----------
+    ctx
+        The context.
+    **indexes
+        Indexes by the names that SQL shall have for them. The index stays in memory, and may go on to change.
+
+    Examples
+    --------
+    >>> import ruvector as rv
+    >>> from datafusion import SessionContext
+    >>> from ruvector.datafusion import register
+    >>> ctx = SessionContext()
+    >>> register(ctx, docs=rv.build([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]]))
+    >>> ctx.sql("SELECT * FROM ruvector_knn('docs', [3.0, 3.0], {k: 2}) ORDER BY distance").to_pylist()
+    [{'id': 1, 'distance': 1.0}, {'id': 0, 'distance': 18.0}]
+    """
+    catalog = _catalogs.get(ctx)
+    if catalog is None:
+        catalog = Catalog()
+        _add_functions(ctx, catalog)
+        _catalogs[ctx] = catalog
+    for name, index in indexes.items():
+        catalog.register(name, index)
+
+
+def unregister(ctx: SessionContext, *names: str) -> None:
+    """
+    Take names away from indexes, which live on wherever else they are held.
+
+    Raises
+    ------
+    InvalidParameter
+        If a name is not registered in this context.
+    """
+    catalog = _catalogs.get(ctx) or Catalog()
+    for name in names:
+        catalog.unregister(name)
+
+
+def _add_functions(ctx: SessionContext, catalog: Catalog) -> None:
+    for function in scalar_functions(catalog):
+        ctx.register_udf(function)
+    reading, changing = TableFunctions(catalog), Changes(catalog)
+    functions: dict[str, Any] = {
+        "ruvector_knn": reading.knn,
+        "ruvector_within": reading.within,
+        "ruvector_index_info": reading.index_info,
+        "ruvector_recall": reading.recall,
+        "ruvector_register": changing.register,
+        "ruvector_unregister": changing.unregister,
+    }
+    for name, function in functions.items():
+        ctx.register_udtf(udtf(function, name))
+    ctx.register_udtf(udtf(changing.build, "ruvector_build", with_session=True))
