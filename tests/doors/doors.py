@@ -12,7 +12,7 @@ import pyarrow as pa
 import ruvector as rv
 import ruvector.datafusion
 import ruvector.duckdb
-from tests.doors.question import Answer, Question, answer
+from tests.doors.question import ID_TYPES, Question
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -109,7 +109,7 @@ def datafusion_join(question: Question) -> Rows:
     """Ask the join, with a right side that holds nothing but ids."""
     ctx = context(question)
     index = rv.open(question.path)
-    rows = ctx.from_arrow(pa.table({"id": pa.array(list(index))}), name="rows")
+    rows = ctx.from_arrow(pa.table({"id": pa.array(list(index), ID_TYPES[question.id_type])}), name="rows")
     found = ruvector.datafusion.knn_join(
         ctx,
         "queries",

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["Answer", "Question", "answer"]
+__all__ = ["ID_TYPES", "Answer", "Question", "answer"]
+
+ID_TYPES = {"int64": pa.int64(), "uint64": pa.uint64(), "str": pa.string()}
 
 # Per query: ids, and the bits of the distances as integers. A query without a vector has no neighbours.
 Answer = list[list[tuple[Any, int]]]

@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 
 import ruvector as rv
 from tests.doors.doors import CANNOT_FILTER, DOORS
-from tests.doors.question import Question, answer
+from tests.doors.question import ID_TYPES, Question, answer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 METRICS = ["l2sq", "l2", "cosine", "ip"]
-ID_TYPES = {"int64": pa.int64(), "uint64": pa.uint64(), "str": pa.string()}
 
 
 def ask_all(question: Question) -> None:
