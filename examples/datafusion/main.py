@@ -18,7 +18,7 @@ INDEX = Path("build/wordnet.arrow")
 BUILD = f"""
 SELECT rows, dim, metric, vectors, memory_bytes, mapped_bytes
 FROM ruvector_build('docs', 'embedding', '{INDEX}', {{id: 'id', metric: 'cosine', vectors: 'f16'}})
-"""
+"""  # noqa: S608 - the path is ours
 
 # Only verbs: the filter reaches the scan, so that there are five of them.
 VERBS = f"""

@@ -101,7 +101,7 @@ def datafusion_scalar(question: Question) -> Rows:
     call = f"{name}('{question.path}', v, {question.k}, 'exact={str(question.exact).lower()}')"
     inner = f"SELECT q, unnest({call}) AS n FROM queries"  # noqa: S608
     found = ctx.sql(f"SELECT q, n['id'] AS id, n['distance'] AS distance FROM ({inner}) hits").to_pylist()  # noqa: S608
-    kind: Any = int if question.id_type == "uint64" else lambda id: id
+    kind: Any = {"int64": int, "uint64": int, "str": str}[question.id_type]
     return [(row["q"], kind(row["id"]), row["distance"]) for row in found]
 
 

@@ -42,7 +42,7 @@ class Question:
 def answer(queries: int, rows: Iterable[tuple[int, Any, float]]) -> Answer:
     """Sort rows of query, id and distance into an answer: by distance, then id, as the contract has it."""
     found: Answer = [[] for _ in range(queries)]
-    for query, id, distance in sorted(rows, key=lambda row: (row[0], row[2], row[1])):
+    for query, found_id, distance in sorted(rows, key=lambda row: (row[0], row[2], row[1])):
         bits = int(np.float32(distance).view(np.uint32))
-        found[query].append((id, bits))
+        found[query].append((found_id, bits))
     return found

@@ -13,8 +13,6 @@ import ruvector as rv
 from ruvector.datafusion import knn_join
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from datafusion import DataFrame
 
     from tests.python.conftest import Vectors
@@ -24,7 +22,9 @@ VECTOR = pa.list_(pa.float32(), 32)
 
 def vectors(rows: Vectors, type: pa.DataType = VECTOR, *, null_every: int = 0) -> pa.Array:
     """Return rows as a column, some of them null."""
-    return pa.array([None if null_every and at % null_every == 1 else row for at, row in enumerate(rows.tolist())], type)
+    return pa.array(
+        [None if null_every and at % null_every == 1 else row for at, row in enumerate(rows.tolist())], type
+    )
 
 
 @pytest.fixture
@@ -54,13 +54,15 @@ def rows_of(frame: DataFrame) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("id", [None, "number", "small", "title", "view"])
 @pytest.mark.parametrize("how", ["inner", "left"])
 @pytest.mark.parametrize("metric", ["l2sq", "cosine"])
-def test_it_is_an_exact_search_and_two_joins(
+def test_it_is_an_exact_search_and_two_joins(  # noqa: PLR0917 - fixtures
     ctx: SessionContext, docs: Vectors, queries: Vectors, id: str | None, how: Any, metric: Any
 ) -> None:
     hits = rv.exact_search(vectors(docs, null_every=3), vectors(queries, null_every=4), 3, metric=metric)
-    expected = [
+    expected: list[tuple[Any, ...]] = [
         (query, 2**40 + 7 * row, row, f"title {row}", f"view {row}", rank, distance)
-        for query, rank, row, distance in zip(*(column.to_pylist() for column in hits.to_arrow()), strict=True)
+        for query, rank, row, distance in zip(
+            *(column.to_pylist() for column in hits.to_arrow()), strict=True
+        )
     ]
     if how == "left":
         expected += [(query, *(None,) * 6) for query in range(1, len(queries), 4)]
@@ -83,8 +85,12 @@ def test_an_index_that_is_there_is_searched(ctx: SessionContext, docs: Vectors) 
     assert {row["number"] for row in rows_of(again)}.isdisjoint(row["number"] for row in before)
 
 
-@pytest.mark.parametrize("type", [pa.list_(pa.float32()), pa.large_list(pa.float64()), pa.list_(pa.float64(), 32)])
-def test_lists_of_all_kinds_are_vectors(ctx: SessionContext, docs: Vectors, queries: Vectors, type: Any) -> None:
+@pytest.mark.parametrize(
+    "type", [pa.list_(pa.float32()), pa.large_list(pa.float64()), pa.list_(pa.float64(), 32)]
+)
+def test_lists_of_all_kinds_are_vectors(
+    ctx: SessionContext, docs: Vectors, queries: Vectors, type: Any
+) -> None:
     expected = rows_of(knn_join(ctx, "queries", "docs", on="v", id="number").drop("v"))
     left = pa.table({"q": range(len(queries)), "v": vectors(queries, type, null_every=4)})
     right = pa.table({"number": np.arange(len(docs)) * 7 + 2**40, "v": vectors(docs, type, null_every=3)})
@@ -97,12 +103,14 @@ def test_lists_of_all_kinds_are_vectors(ctx: SessionContext, docs: Vectors, quer
 
 def test_halves_are_searched_as_they_are(ctx: SessionContext, docs: Vectors, queries: Vectors) -> None:
     halves = docs.astype(np.float16)
-    table = pa.table({"v": pa.FixedSizeListArray.from_arrays(pa.array(halves.ravel()), 32), "id": range(len(docs))})
+    table = pa.table(
+        {"v": pa.FixedSizeListArray.from_arrays(pa.array(halves.ravel()), 32), "id": range(len(docs))}
+    )
     expected = rv.exact_search(halves, queries, 5).to_arrow()["distance"].to_pylist()
     frame = ctx.from_arrow(pa.table({"q": range(len(queries)), "w": vectors(queries)}))
-    for id in (None, "id"):
+    for ids in (None, "id"):
         right = ctx.from_arrow(table)
-        joined = knn_join(ctx, frame, right, left_on="w", right_on="v", id=id, k=5, exact=True)
+        joined = knn_join(ctx, frame, right, left_on="w", right_on="v", id=ids, k=5, exact=True)
         assert [row["distance"] for row in rows_of(joined)] == expected
 
 
@@ -115,7 +123,9 @@ def test_columns_of_one_name_get_a_suffix(ctx: SessionContext) -> None:
     assert joined.count() > 1000
     ranked = ctx.from_pydict({"rank": [1], "v": [[0.0] * 32]})
     assert knn_join(ctx, ranked, "docs", on="v", k=1).schema().names[-2:] == ["rank_right", "distance"]
-    with pytest.raises(rv.InvalidParameter, match="^suffix: expected one that makes 'number' a new name, got ''$"):
+    with pytest.raises(
+        rv.InvalidParameter, match=r"^suffix: expected one that makes 'number' a new name, got ''$"
+    ):
         knn_join(ctx, "docs", "docs", on="v", suffix="")
 
 
@@ -128,21 +138,25 @@ def test_names_are_taken_as_they_are(ctx: SessionContext, queries: Vectors) -> N
 
 @pytest.mark.parametrize("id", [None, "number", "title"])
 def test_a_filter_is_a_condition_a_frame_or_ids(ctx: SessionContext, id: str | None) -> None:
-    join: Callable[..., DataFrame] = lambda filter: knn_join(  # noqa: E731
-        ctx, "queries", "docs", on="v", k=4, id=id, filter=filter
-    )
+    def join(allowed: Any) -> DataFrame:
+        return knn_join(ctx, "queries", "docs", on="v", k=4, id=id, filter=allowed)
+
     found = rows_of(join(col("small") < lit(100)))
     assert found
     assert all(row["small"] < 100 for row in found)
     assert max(row["rank"] for row in found) == 3
-    ids = {None: range(100), "number": [2**40 + 7 * row for row in range(100)], "title": [f"title {row}" for row in range(100)]}
+    ids: dict[str | None, Any] = {
+        None: range(100),
+        "number": [2**40 + 7 * row for row in range(100)],
+        "title": [f"title {row}" for row in range(100)],
+    }
     assert rows_of(join(list(ids[id]))) == found
     if id is not None:
         assert rows_of(join(ctx.sql(f"SELECT {id} FROM docs WHERE small < 100"))) == found  # noqa: S608
     assert rows_of(join(col("small") < lit(0))) == []
 
 
-def test_nothing_runs_twice_and_filters_come_first(ctx: SessionContext) -> None:
+def test_filters_of_the_left_side_come_first(ctx: SessionContext) -> None:
     joined = knn_join(ctx, "queries", "docs", on="v", k=1, id="number").filter(col("q") < lit(5))
     plan = joined.optimized_logical_plan().display_indent().splitlines()
     steps = [line.strip().split(":")[0] for line in plan]
@@ -155,17 +169,19 @@ def test_many_batches_and_partitions(ctx: SessionContext, docs: Vectors) -> None
     table = pa.table({"q": range(len(rows)), "w": rows})
     many = ctx.create_dataframe([[batch] for batch in table.to_batches(1000)])
     index = rv.build(docs)
-    joined = knn_join(ctx, many, ctx.from_arrow(pa.table({"id": range(len(docs))})), left_on="w", index=index, k=1, id="id")
+    joined = knn_join(
+        ctx, many, ctx.from_arrow(pa.table({"id": range(len(docs))})), left_on="w", index=index, k=1, id="id"
+    )
     found = joined.sort("q").to_pydict()
     assert found["q"] == list(range(len(rows)))
     assert found["id"] == [row % len(docs) for row in range(len(rows))]
 
 
 def test_a_right_side_without_vectors_has_no_neighbours(ctx: SessionContext) -> None:
-    for id in (None, "number"):
+    for ids in (None, "number"):
         empty = ctx.sql("SELECT number, v FROM docs WHERE number < 0")
-        assert knn_join(ctx, "queries", empty, on="v", id=id).count() == 0
-        assert knn_join(ctx, "queries", empty, on="v", id=id, how="left").count() == 20
+        assert knn_join(ctx, "queries", empty, on="v", id=ids).count() == 0
+        assert knn_join(ctx, "queries", empty, on="v", id=ids, how="left").count() == 20
 
 
 @pytest.mark.parametrize(
@@ -174,7 +190,10 @@ def test_a_right_side_without_vectors_has_no_neighbours(ctx: SessionContext) -> 
         ({"on": "w"}, "on: expected one of the columns q, v, got 'w'"),
         ({}, "on: expected on, or left_on and right_on, got left_on=None, right_on=None"),
         ({"on": "v", "left_on": "v"}, "on: expected None with left_on or right_on, got both"),
-        ({"left_on": "v", "right_on": "w"}, "right_on: expected one of the columns number, small, title, view, v, got 'w'"),
+        (
+            {"left_on": "v", "right_on": "w"},
+            "right_on: expected one of the columns number, small, title, view, v, got 'w'",
+        ),
         ({"on": "v", "id": "w"}, "id: expected one of the columns number, small, title, view, v, got 'w'"),
         ({"on": "v", "how": "outer"}, "how: expected inner or left, got 'outer'"),
         ({"on": "v", "k": 0}, "k: expected at least 1, got 0"),
@@ -191,21 +210,23 @@ def test_what_cannot_be_meant_is_refused(ctx: SessionContext, arguments: Any, me
 
 def test_an_index_of_other_rows_is_refused(ctx: SessionContext, docs: Vectors) -> None:
     index = rv.build(docs, [str(row) for row in range(len(docs))])
-    for id, found in ((None, "row numbers"), ("number", "number (int64)")):
+    for ids, found in ((None, "row numbers"), ("number", "number (int64)")):
         with pytest.raises(rv.InvalidParameter) as refused:
-            knn_join(ctx, "queries", "docs", on="v", index=index, id=id)
+            knn_join(ctx, "queries", "docs", on="v", index=index, id=ids)
         assert str(refused.value) == f"id: expected a column of the index's ids (str), got {found}"
     with pytest.raises(rv.InvalidParameter, match=r"^metric: expected the index's own \(l2sq\), got 'ip'$"):
         knn_join(ctx, "queries", "docs", on="v", index=index, id="title", metric="ip")
     narrow = rv.build(docs[:, :8].copy())
-    with pytest.raises(rv.DimensionMismatch, match="^dimension mismatch: the index has 8, left column v has 32$"):
+    with pytest.raises(
+        rv.DimensionMismatch, match=r"^dimension mismatch: the index has 8, left column v has 32$"
+    ):
         knn_join(ctx, "queries", "docs", on="v", index=narrow)
 
 
 def test_bad_vectors_of_the_left_side_are_told_when_it_runs(ctx: SessionContext) -> None:
     frame = ctx.from_pydict({"q": [1], "v": [[float("nan")] * 32]})
     joined = knn_join(ctx, frame, "docs", on="v")
-    with pytest.raises(Exception, match="row 0: element 0 is NaN, expected a finite number"):
+    with pytest.raises(Exception, match="v, row 0: element 0 is NaN, expected a finite number"):
         joined.collect()
     with pytest.raises(KeyError):
         knn_join(ctx, "nowhere", "docs", on="v")

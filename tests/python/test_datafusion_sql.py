@@ -16,7 +16,6 @@ import ruvector as rv
 from ruvector.datafusion import register, unregister
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from tests.python.conftest import Vectors
@@ -67,8 +66,8 @@ def test_a_query_is_a_literal_a_parameter_or_a_subquery(
     said = literal(queries[4])
     assert rows(ctx, NEAREST.format(query=said)) == wanted
     assert rows(ctx, NEAREST.format(query=said.replace("[", "make_array(").replace("]", ")"))) == wanted
-    for type in ("FixedSizeList(32, Float32)", "LargeList(Float32)", "List(Float64)"):
-        assert rows(ctx, NEAREST.format(query=f"arrow_cast({said}, '{type}')")) == wanted
+    for kind in ("FixedSizeList(32, Float32)", "LargeList(Float32)", "List(Float64)"):
+        assert rows(ctx, NEAREST.format(query=f"arrow_cast({said}, '{kind}')")) == wanted
     assert rows(ctx, NEAREST.format(query="(SELECT v FROM queries WHERE q = 4)")) == wanted
     assert rows(ctx, NEAREST.format(query="$query"), query=queries[4].tolist()) == wanted
 
@@ -81,9 +80,7 @@ def test_a_statement_is_prepared_once_and_run_often(
         assert rows(ctx, f"EXECUTE nearest({literal(query)})") == expected(index, query)
 
 
-def test_options_are_parameters_and_subqueries_too(
-    ctx: SessionContext, index: rv.Index, queries: Vectors
-) -> None:
+def test_options_are_parameters_and_subqueries_too(ctx: SessionContext, queries: Vectors) -> None:
     said = literal(queries[0])
     sql = f"SELECT id FROM ruvector_knn('docs', {said}, {{k: $k, recall: $recall}})"  # noqa: S608
     assert len(rows(ctx, sql, k=7, recall=0.9)) == 7
@@ -99,8 +96,8 @@ def test_a_filter_is_a_subquery(ctx: SessionContext, index: rv.Index, queries: V
     said = literal(queries[0])
 
     def found(condition: str) -> list[tuple[Any, ...]]:
-        filter = f"(SELECT array_agg(id) FROM docs WHERE {condition})"  # noqa: S608
-        sql = f"SELECT * FROM ruvector_knn('docs', {said}, {{k: 3, filter: {filter}}})"  # noqa: S608
+        ids = f"(SELECT array_agg(id) FROM docs WHERE {condition})"  # noqa: S608
+        sql = f"SELECT * FROM ruvector_knn('docs', {said}, {{k: 3, filter: {ids}}})"  # noqa: S608
         return rows(ctx, sql)
 
     assert found("even") == expected(index, queries[0], filter=range(1000, 3000, 2))
@@ -130,12 +127,18 @@ def test_to_plan_is_not_to_search(ctx: SessionContext, queries: Vectors) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("'docs', queries.v", "query: expected a literal, a parameter or a subquery; for each row of a table, unnest"),
+        (
+            "'docs', queries.v",
+            "query: expected a literal, a parameter or a subquery; for each row of a table, unnest",
+        ),
         ("'docs', v, 10", "got the column v"),
         ("queries.q, [1.0]", "index: expected"),
         ("$1, [1.0]", "index: expected a literal, got $1"),
         ("'docs', [1.0], {k: queries.q}", "No field named queries.q"),
-        ("'docs', [1.0], {limit: 3}", "options: expected some of k, recall, nprobe, epsilon, rerank, exact, metric, filter, got limit"),
+        (
+            "'docs', [1.0], {limit: 3}",
+            "options: expected some of k, recall, nprobe, epsilon, rerank, exact, metric, filter, got limit",
+        ),
         ("'docs', [1.0], 3, {k: 3}", "k: expected one value, got two"),
         ("'docs', [1.0], {k: 3, k: 4}", "k: expected one value, got two"),
         ("'docs'", "arguments: expected index, query, k, {option: value, ...}, got 1"),
@@ -155,31 +158,46 @@ def test_what_cannot_be_meant_is_refused(ctx: SessionContext, arguments: str, me
     assert len(rows(ctx, "SELECT * FROM ruvector_knn('docs', (SELECT v FROM queries WHERE q = 0))")) == 10
 
 
-def test_every_kind_of_column_is_searched_with(ctx: SessionContext, index: rv.Index, queries: Vectors) -> None:
+def test_every_kind_of_column_is_searched_with(
+    ctx: SessionContext, index: rv.Index, queries: Vectors
+) -> None:
     sql = "SELECT q, unnest(ruvector_search('docs', w, 2)) AS n FROM {table}"
     sql = f"SELECT n['id'] AS id, n['distance'] AS distance FROM ({sql}) h ORDER BY q, distance"  # noqa: S608
     wanted = [hit for query in queries for hit in expected(index, query, 2)]
-    kinds = [pa.list_(pa.float32()), pa.large_list(pa.float32()), pa.list_(pa.float32(), 32), pa.list_(pa.float64(), 32)]
+    kinds = [
+        pa.list_(pa.float32()),
+        pa.large_list(pa.float32()),
+        pa.list_(pa.float32(), 32),
+        pa.list_(pa.float64(), 32),
+    ]
     for number, kind in enumerate(kinds):
         table = f"kind_{number}"
         ctx.from_arrow(pa.table({"q": range(20), "w": pa.array(queries.tolist(), kind)}), name=table)
         assert rows(ctx, sql.format(table=table)) == wanted
 
 
-def test_options_of_the_scalar_functions_are_text(ctx: SessionContext, index: rv.Index, queries: Vectors) -> None:
+OPTIONS: dict[str, dict[str, Any]] = {
+    "'exact=true'": {"exact": True},
+    "'recall=0.5, epsilon=1'": {"recall": 0.5, "epsilon": 1.0},
+    "'nprobe=1 rerank=false metric=l2sq'": {"nprobe": 1, "rerank": False},
+    "''": {},
+    "NULL": {},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_options_of_the_scalar_functions_are_text(
+    ctx: SessionContext, index: rv.Index, queries: Vectors, options: str
+) -> None:
     for function, kind in (("ruvector_search_with", int), ("ruvector_search_text_with", str)):
-        sql = "SELECT {function}('docs', v, 3, {options}) AS hits FROM queries ORDER BY q"
-        for options, said in (
-            ("'exact=true'", {"exact": True}),
-            ("'recall=0.5, epsilon=1'", {"recall": 0.5, "epsilon": 1.0}),
-            ("'nprobe=1 rerank=false metric=l2sq'", {"nprobe": 1, "rerank": False}),
-            ("''", {}),
-            ("NULL", {}),
-        ):
-            found = rows(ctx, sql.format(function=function, options=options))
-            assert [[(hit["id"], hit["distance"]) for hit in hits] for (hits,) in found] == [
-                [(kind(id), distance) for id, distance in expected(index, query, **said)] for query in queries
-            ]
+        found = rows(ctx, f"SELECT {function}('docs', v, 3, {options}) FROM queries ORDER BY q")  # noqa: S608
+        wanted = [expected(index, query, **OPTIONS[options]) for query in queries]
+        assert [[(hit["id"], hit["distance"]) for hit in hits] for (hits,) in found] == [
+            [(kind(found_id), distance) for found_id, distance in hits] for hits in wanted
+        ]
+
+
+def test_options_that_cannot_be_meant_are_refused(ctx: SessionContext) -> None:
     for options, message in (
         ("recall", "options: expected name=value, got recall"),
         ("limit=3", "options: expected some of recall, nprobe, epsilon, rerank, exact, metric, got limit"),
@@ -191,7 +209,9 @@ def test_options_of_the_scalar_functions_are_text(ctx: SessionContext, index: rv
             rows(ctx, f"SELECT ruvector_search_with('docs', v, 3, '{options}') FROM queries")  # noqa: S608
 
 
-def test_names_are_registered_replaced_and_taken_away(ctx: SessionContext, docs: Vectors, tmp_path: Path) -> None:
+def test_names_are_registered_replaced_and_taken_away(
+    ctx: SessionContext, docs: Vectors, tmp_path: Path
+) -> None:
     path = tmp_path / "few.arrow"
     rv.build(docs[:10]).save(path)
     count = "SELECT rows FROM ruvector_index_info('{}')"
@@ -201,11 +221,15 @@ def test_names_are_registered_replaced_and_taken_away(ctx: SessionContext, docs:
     assert rows(ctx, count.format("many")) == [(7,)]
     assert rows(ctx, count.format("few")) == [(10,)]
     unregister(ctx, "few")
-    with pytest.raises(Exception, match="index: expected the name of a registered index or the path of a saved one"):
+    with pytest.raises(
+        Exception, match="index: expected the name of a registered index or the path of a saved one"
+    ):
         rows(ctx, count.format("few"))
     other = SessionContext()
     register(other)
-    with pytest.raises(Exception, match="index: expected the name of a registered index or the path of a saved one"):
+    with pytest.raises(
+        Exception, match="index: expected the name of a registered index or the path of a saved one"
+    ):
         rows(other, count.format("many"))
 
 
@@ -244,7 +268,7 @@ def test_a_context_that_is_gone_holds_no_index(docs: Vectors) -> None:
     register(ctx, docs=rv.build(docs))
     rows(ctx, "SELECT rows FROM ruvector_index_info('docs')")
     watched = Named()
-    ctx.watched = watched  # type: ignore[attr-defined]
+    ctx.watched = watched
     gone = weakref.ref(watched)
     del ctx, watched
     gc.collect()

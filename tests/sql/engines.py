@@ -63,7 +63,7 @@ ENGINES: dict[str, Callable[[], Engine]] = {
 
 
 def with_struct_of_options(sql: str) -> str:
-    """Write ``f(a, k := 1, exact := true)``, which DataFusion cannot read, as ``f(a, {k: 1, exact: true})``."""
+    """Write ``f(a, k := 1)``, which DataFusion cannot read, as ``f(a, {k: 1})``."""
     option = re.compile(r",\s*(\w+)\s*:=\s*")
     while (first := option.search(sql)) is not None:
         end = _closing(sql, first.end())

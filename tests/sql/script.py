@@ -21,19 +21,19 @@ The format is that of SQLite's sqllogictest, as far as it is needed here::
 
 `onlyif` and `skipif` name an engine or a family of engines and belong to the record below them. A query has
 one letter per column: I for integers, R for floats, B for booleans, T for anything else, shown as text.
-An error without a message
-may be any. `rowsort` sorts the rows of both sides. In SQL and in answers, ``$DIR`` stands for a folder that is empty when
-the file begins.
+An
+error without a message may be any. `rowsort` sorts the rows of both sides. In SQL and in answers, ``$DIR``
+stands for a folder that is empty when the file begins.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["Record", "read"]
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from datafusion import col
-
 from ruvector import _ruvector, _sql
 from ruvector._sql.arrow import pa
-from ruvector._sql.refusal import quoted, refuse
+from ruvector._sql.refusal import refuse
 from ruvector.datafusion.arguments import Arguments, bind
+from ruvector.datafusion.engine import engine
 from ruvector.datafusion.frames import batches
 from ruvector.datafusion.tables import INFO, rows
 from ruvector.datafusion.values import value
@@ -18,9 +17,9 @@ from ruvector.datafusion.values import value
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from datafusion import DataFrame, SessionContext
-
     from ruvector._sql import Catalog
+    from ruvector._sql.arrow import Table
+    from ruvector.datafusion.engine import Context, Frame
 
 __all__ = ["Changes"]
 
@@ -33,7 +32,7 @@ class Changes:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
-    def build(self, *given: Any, session: SessionContext) -> DataFrame:  # noqa: ANN401 - of DataFusion
+    def build(self, *given: Any, session: Context) -> Frame:  # noqa: ANN401 - of DataFusion
         """Run ``ruvector_build(table, column, path, {option: value, ...})``."""
         arguments = bind(given, ("table", "column", "path"), _BUILD)
         table, column = (_text(arguments, name, "a name") for name in ("table", "column"))
@@ -41,17 +40,16 @@ class Changes:
         options = {name: value(name, scalar) for name, scalar in arguments.known.items() if name in _BUILD}
         for name in _BUILD:
             arguments.literal(name)
-        id = options.pop("id", None)
+        id_column = options.pop("id", None)
 
         def run() -> None:
             frame = session.table(table)
-            vectors, ids = col(column), [] if id is None else [col(id)]
-            asked = frame.select(vectors, *ids)
+            asked = frame.select(engine.col(column), *([] if id_column is None else [engine.col(id_column)]))
             names = asked.schema().names
             _sql.build(
                 lambda: _tables(asked),
                 column=names[0],
-                id=None if id is None else names[1],
+                id=None if id_column is None else names[1],
                 path=path,
                 **options,
             )
@@ -61,14 +59,14 @@ class Changes:
             apart.submit(run).result()
         return rows("ruvector_build", INFO, [_sql.info(self._catalog.pin(path))])
 
-    def register(self, *given: Any) -> DataFrame:  # noqa: ANN401 - expressions of DataFusion
+    def register(self, *given: Any) -> Frame:  # noqa: ANN401 - expressions of DataFusion
         """Run ``ruvector_register(name, path)``."""
         arguments = bind(given, ("name", "path"), ())
         name, path = _text(arguments, "name", "a name"), _text(arguments, "path", "a path")
         self._catalog.register(name, _ruvector.open(path))
         return rows("ruvector_register", INFO, [_sql.info(self._catalog.pin(name))])
 
-    def unregister(self, *given: Any) -> DataFrame:  # noqa: ANN401 - expressions of DataFusion
+    def unregister(self, *given: Any) -> Frame:  # noqa: ANN401 - expressions of DataFusion
         """Run ``ruvector_unregister(name)``."""
         name = _text(bind(given, ("name",), ()), "name", "a name")
         self._catalog.unregister(name)
@@ -82,7 +80,7 @@ def _text(arguments: Arguments, name: str, expected: str) -> str:
     return found
 
 
-def _tables(frame: DataFrame) -> Iterator[Any]:
+def _tables(frame: Frame) -> Iterator[Table]:
     """Give the batches with strings of the plain kind."""
     for batch in batches(frame):
         fields = [

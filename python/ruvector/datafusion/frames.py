@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-from datafusion import DataFrame, Expr, col, udf
-
+from ruvector._sql.arrow import pa
 from ruvector._sql.refusal import refuse
+from ruvector.datafusion.engine import engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from ruvector._sql.arrow import Array, Table
+    from ruvector.datafusion.engine import DataType, Expr, Frame
 
 __all__ = ["batches", "call", "column", "expect", "list_of", "unnested"]
 
@@ -20,10 +22,10 @@ _calls = count()
 
 def call(
     name: str,
-    run: Callable[..., pa.Array],
+    run: Callable[..., Array],
     arguments: Sequence[Expr],
-    types: Sequence[pa.DataType],
-    returned: pa.DataType,
+    types: Sequence[DataType],
+    returned: DataType,
     *,
     folds: bool,
 ) -> Expr:
@@ -34,17 +36,17 @@ def call(
     new. If `folds`, a call with literals may be made when the plan is.
     """
     volatility = "stable" if folds else "volatile"
-    function: Any = udf(run, list(types), returned, volatility, name=f"{name}_{next(_calls)}")
-    casted = [argument.cast(type) for argument, type in zip(arguments, types, strict=True)]
-    return function(*casted)  # type: ignore[no-any-return]
+    function = engine.udf(run, list(types), returned, volatility, name=f"{name}_{next(_calls)}")
+    casted = [argument.cast(wanted) for argument, wanted in zip(arguments, types, strict=True)]
+    return function(*casted)
 
 
 def column(name: str) -> Expr:
     """Return the column of exactly this name; DataFusion would read an unquoted one as SQL."""
-    return col('"' + name.replace('"', '""') + '"')
+    return engine.col('"' + name.replace('"', '""') + '"')
 
 
-def expect(frame: DataFrame, argument: str, name: str) -> pa.DataType:
+def expect(frame: Frame, argument: str, name: str) -> DataType:
     """Return the type of a column, or refuse the argument that names it."""
     schema = frame.schema()
     if name not in schema.names:
@@ -52,14 +54,14 @@ def expect(frame: DataFrame, argument: str, name: str) -> pa.DataType:
     return schema.field(schema.names.index(name)).type
 
 
-def list_of(type: pa.DataType) -> pa.DataType | None:
+def list_of(kind: DataType) -> DataType | None:
     """Return the type of the elements of a list of any kind, None if it is no list."""
     kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     views = (pa.types.is_list_view, pa.types.is_large_list_view)
-    return type.value_type if any(is_kind(type) for is_kind in (*kinds, *views)) else None
+    return kind.value_type if any(is_kind(kind) for is_kind in (*kinds, *views)) else None
 
 
-def unnested(frame: DataFrame, name: str, parts: Mapping[str, str], *, keep_nulls: bool) -> DataFrame:
+def unnested(frame: Frame, name: str, parts: Mapping[str, str], *, keep_nulls: bool) -> Frame:
     """
     Replace a column of lists of structs by one row per struct and one column per part, with the name given.
 
@@ -71,7 +73,7 @@ def unnested(frame: DataFrame, name: str, parts: Mapping[str, str], *, keep_null
     return rows.select(*kept, *(column(f"{name}.{part}").alias(new) for part, new in parts.items()))
 
 
-def batches(frame: DataFrame) -> Iterator[pa.RecordBatch]:
+def batches(frame: Frame) -> Iterator[Table]:
     """Give the batches of a frame, one partition after the other: the same order each time."""
     for partition in frame.execute_stream_partitioned():
         for batch in partition:

@@ -6,19 +6,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import pyarrow as pa
-import pyarrow.compute as pc
-from datafusion import DataFrame, Expr, SessionContext
-
 from ruvector import _ruvector
+from ruvector._sql.arrow import pa, pc
 from ruvector._sql.refusal import refuse
+from ruvector._sql.vectors import named
+from ruvector.datafusion.engine import engine
 from ruvector.datafusion.frames import batches, call, column, expect, list_of, unnested
 from ruvector.errors import DimensionMismatch, EmptyIndex, InvalidVectorType
 
 if TYPE_CHECKING:
     from typing import SupportsIndex
 
+    from datafusion import DataFrame, Expr, SessionContext
+
     from ruvector._ruvector import Index
+    from ruvector._sql.arrow import Array
+    from ruvector.datafusion.engine import Context, DataType, Frame
     from ruvector.typing import Filter, Metric
 
 __all__ = ["knn_join"]
@@ -133,10 +136,7 @@ def knn_join(
     if id is None:
         rows = _numbered(rows)
     id_type = _type_of_ids(id, expect(rows, "id", id or _KEY), index)
-    if index is None:
-        index = _index(rows, right_on, id, metric or "l2sq")
-    else:
-        index = index.snapshot()
+    index = _index(rows, right_on, id, metric or "l2sq") if index is None else index.snapshot()
     options = {
         "k": k,
         "filter": _allowed(filter, rows, id or _KEY, id_type),
@@ -146,24 +146,12 @@ def knn_join(
         "rerank": rerank,
         "exact": exact,
     }
-    nearest = _Nearest(index, options, id_type)
-    nearest.check(left_on, vectors)
-    hits = call("ruvector_knn", nearest, [column(left_on)], [_VECTORS], nearest.type, folds=True).alias(_HITS)
-    asked = queries.select(*map(column, queries.schema().names), hits)
-    parts = {"id": _ID, "rank": _RANK, "distance": _DISTANCE}
-    found = unnested(asked, _HITS, parts, keep_nulls=how == "left")
-    answers = rows.select(
-        column(id or _KEY).cast(id_type).alias(_KEY), *(column(name).alias(new) for name, new in names.right.items())
-    )
-    return found.join(answers, left_on=_ID, right_on=_KEY, how=how).select(
-        *map(column, queries.schema().names),
-        *map(column, names.right.values()),
-        column(_RANK).alias(names.rank),
-        column(_DISTANCE).alias(names.distance),
-    )
+    nearest = _Nearest(index, options, id_type, left_on)
+    nearest.check(vectors)
+    return _plan(nearest, queries, rows, id or _KEY, names, how=how)
 
 
-def _frame(ctx: SessionContext, table: DataFrame | str) -> DataFrame:
+def _frame(ctx: Context, table: Frame) -> Frame:
     return ctx.table(table) if isinstance(table, str) else table
 
 
@@ -188,7 +176,7 @@ class _Names:
     right: dict[str, str]
 
 
-def _names(left: DataFrame, right: DataFrame, right_on: str, suffix: str) -> _Names:
+def _names(left: Frame, right: Frame, right_on: str, suffix: str) -> _Names:
     taken = set(left.schema().names)
 
     def free(name: str) -> str:
@@ -202,16 +190,18 @@ def _names(left: DataFrame, right: DataFrame, right_on: str, suffix: str) -> _Na
     return _Names(rank, distance, {name: free(name) for name in right.schema().names if name != right_on})
 
 
-def _numbered(frame: DataFrame) -> DataFrame:
+def _numbered(frame: Frame) -> Frame:
     """Return the frame with its row numbers as a column: in memory, for no engine keeps the order of rows."""
     table = pa.Table.from_batches(batches(frame), frame.schema())
     numbered = table.append_column(_KEY, pa.array(range(table.num_rows), pa.int64()))
-    return SessionContext().from_arrow(numbered)
+    return engine.SessionContext().from_arrow(numbered)
 
 
-def _type_of_ids(id: str | None, found: pa.DataType, index: Index | None) -> pa.DataType:
+def _type_of_ids(id: str | None, found: DataType, index: Index | None) -> DataType:
     """Return the type of the ids of the index that searches, and refuse a column that cannot be one."""
-    is_text = any(is_kind(found) for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
+    is_text = any(
+        is_kind(found) for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    )
     if not is_text and not pa.types.is_integer(found):
         message = f"{id}: expected integers or strings, got {found}"
         raise InvalidVectorType(message, column=id or "", expected="integers or strings", actual=str(found))
@@ -223,7 +213,7 @@ def _type_of_ids(id: str | None, found: pa.DataType, index: Index | None) -> pa.
     return pa.string() if is_text else pa.uint64() if pa.types.is_unsigned_integer(found) else pa.int64()
 
 
-def _index(rows: DataFrame, vectors: str, id: str | None, metric: Metric) -> Index | None:
+def _index(rows: Frame, vectors: str, id: str | None, metric: Metric) -> Index | None:
     """Build an index over the right side; None if it has no vector."""
     element = list_of(expect(rows, "right_on", vectors))
     if element == pa.float64() or (element is not None and pa.types.is_integer(element)):
@@ -231,26 +221,47 @@ def _index(rows: DataFrame, vectors: str, id: str | None, metric: Metric) -> Ind
     kept: Literal["f16", "f32"] = "f16" if element == pa.float16() else "f32"
     try:
         if id is None:
-            lent = pa.Table.from_batches(batches(rows.select(column(vectors))), rows.select(column(vectors)).schema())
+            lent = pa.Table.from_batches(
+                batches(rows.select(column(vectors))), rows.select(column(vectors)).schema()
+            )
             return _ruvector.build(lent, column=vectors, metric=metric)
         needed = rows.select(column(vectors), column(id))
-        return _ruvector.build_stream(partial(batches, needed), column=vectors, ids=id, vectors=kept, metric=metric)
+        return _ruvector.build_stream(
+            partial(batches, needed), column=vectors, ids=id, vectors=kept, metric=metric
+        )
     except EmptyIndex:
         return None
 
 
-def _allowed(
-    filter: Filter | DataFrame | Expr | None, rows: DataFrame, key: str, id_type: pa.DataType
-) -> Filter | None:
+def _allowed(given: Any, rows: Frame, key: str, id_type: DataType) -> Filter | None:  # noqa: ANN401 - as `knn_join`
     """Return a filter that an index understands."""
-    if isinstance(filter, Expr):
-        filter = rows.filter(filter).select(column(key))
-    if not isinstance(filter, DataFrame):
-        return filter
-    names = filter.schema().names
-    if len(names) != 1:
-        raise refuse("filter", "a frame of one column", f"the columns {', '.join(names)}")
-    return filter.select(column(names[0]).cast(id_type)).to_arrow_table().column(0)
+    frame = rows.filter(given).select(column(key)) if isinstance(given, engine.Expr) else given
+    if isinstance(frame, engine.DataFrame):
+        names = frame.schema().names
+        if len(names) != 1:
+            raise refuse("filter", "a frame of one column", f"the columns {', '.join(names)}")
+        frame = frame.select(column(names[0]).cast(id_type)).to_arrow_table().column(0)
+    allowed: Filter | None = frame
+    return allowed
+
+
+def _plan(nearest: _Nearest, queries: Frame, rows: Frame, key: str, names: _Names, *, how: How) -> DataFrame:
+    """Return the plan: the hits of each query as a column, one row for each, and beside it what it is of."""
+    hits = call("ruvector_knn", nearest, [column(nearest.column)], [_VECTORS], nearest.type, folds=True)
+    asked = queries.select(*map(column, queries.schema().names), hits.alias(_HITS))
+    parts = {"id": _ID, "rank": _RANK, "distance": _DISTANCE}
+    found = unnested(asked, _HITS, parts, keep_nulls=how == "left")
+    answers = rows.select(
+        column(key).cast(nearest.id_type).alias(_KEY),
+        *(column(name).alias(new) for name, new in names.right.items()),
+    )
+    joined: DataFrame = found.join(answers, left_on=_ID, right_on=_KEY, how=how).select(
+        *map(column, queries.schema().names),
+        *map(column, names.right.values()),
+        column(_RANK).alias(names.rank),
+        column(_DISTANCE).alias(names.distance),
+    )
+    return joined
 
 
 @dataclass(frozen=True)
@@ -259,33 +270,36 @@ class _Nearest:
 
     index: Index | None
     options: dict[str, Any]
-    id_type: pa.DataType
+    id_type: DataType
+    column: str
 
     @property
-    def type(self) -> pa.DataType:
+    def type(self) -> DataType:
         """The type of the answers."""
         return pa.list_(pa.struct([("id", self.id_type), ("rank", pa.int32()), ("distance", pa.float32())]))
 
-    def __call__(self, vectors: pa.Array) -> pa.Array:
+    def __call__(self, vectors: Array) -> Array:
         """Return one list of hits per vector, null where there is none."""
         if self.index is None:
             return pa.nulls(len(vectors), self.type)
-        hits = self.index.search(vectors, **self.options)
+        hits = self.index.search(named(vectors, self.column), **self.options)
         lists = pa.array(hits.nested())
         ids, distances = lists.values.flatten()
-        ranks = hits.to_arrow().column("rank").combine_chunks()
+        ranks = pa.table(hits).column("rank").combine_chunks()
         parts = [ids.cast(self.id_type), ranks, distances]
         rows = pa.StructArray.from_arrays(parts, fields=list(self.type.value_type))
         offsets = lists.offsets.cast(pa.int32())
         nothing = pc.equal(offsets[1:], offsets[:-1])
         return pa.ListArray.from_arrays(offsets, rows, type=self.type, mask=nothing)
 
-    def check(self, name: str, vectors: pa.DataType) -> None:
+    def check(self, vectors: DataType) -> None:
         """Refuse now what every search would refuse."""
         if self.index is None:
             return
         dim = self.index.dim
         if pa.types.is_fixed_size_list(vectors) and vectors.list_size != dim:
-            message = f"dimension mismatch: the index has {dim}, left column {name} has {vectors.list_size}"
+            message = (
+                f"dimension mismatch: the index has {dim}, left column {self.column} has {vectors.list_size}"
+            )
             raise DimensionMismatch(message, expected=dim, actual=vectors.list_size)
         self.index.search(pa.array([], pa.list_(pa.float32(), dim)), **self.options)

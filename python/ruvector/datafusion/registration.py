@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from datafusion import SessionContext, udtf
-
 from ruvector._sql import Catalog
 from ruvector.datafusion.changes import Changes
+from ruvector.datafusion.engine import engine
 from ruvector.datafusion.scalars import scalar_functions
 from ruvector.datafusion.tables import TableFunctions
 
 if TYPE_CHECKING:
+    from datafusion import SessionContext
+
     from ruvector._ruvector import Index
+    from ruvector.datafusion.engine import Context
 
 __all__ = ["register", "unregister"]
 
@@ -24,8 +26,8 @@ def register(ctx: SessionContext, **indexes: Index) -> None:
     """
     Make the SQL functions known to a context, and name indexes for them.
 
-    May be called again, for more indexes or to give a name to another one. What is searched is the index as it
-    is when a statement runs, and for the whole statement.
+    May be called again, for more indexes or to give a name to another one. A table function searches the
+    index as it is when the statement runs; a scalar function as it is when it is called, batch by batch.
 
     Parameters
     ----------
@@ -67,7 +69,7 @@ def unregister(ctx: SessionContext, *names: str) -> None:
         catalog.unregister(name)
 
 
-def _add_functions(ctx: SessionContext, catalog: Catalog) -> None:
+def _add_functions(ctx: Context, catalog: Catalog) -> None:
     for function in scalar_functions(catalog):
         ctx.register_udf(function)
     reading, changing = TableFunctions(catalog), Changes(catalog)
@@ -80,5 +82,5 @@ def _add_functions(ctx: SessionContext, catalog: Catalog) -> None:
         "ruvector_unregister": changing.unregister,
     }
     for name, function in functions.items():
-        ctx.register_udtf(udtf(function, name))
-    ctx.register_udtf(udtf(changing.build, "ruvector_build", with_session=True))
+        ctx.register_udtf(engine.udtf(function, name))
+    ctx.register_udtf(engine.udtf(changing.build, "ruvector_build", with_session=True))

@@ -5,17 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from datafusion import udf
-
 from ruvector import _sql
+from ruvector._sql.answers import as_text, no_hits
 from ruvector._sql.arrow import SEARCHED, pa
 from ruvector._sql.functions import CODE, for_each
-from ruvector._sql.answers import as_text, no_hits
 from ruvector._sql.refusal import refuse
+from ruvector.datafusion.engine import engine
 
 if TYPE_CHECKING:
-    from datafusion import ScalarUDF
-
     from ruvector._sql import Catalog
     from ruvector._sql.arrow import Array
 
@@ -26,7 +23,7 @@ _VECTORS, _TEXT, _WHOLE = pa.list_(pa.float32()), pa.string(), pa.int64()
 _ASKED = [_TEXT, _VECTORS, _WHOLE]
 
 
-def scalar_functions(catalog: Catalog) -> list[ScalarUDF]:
+def scalar_functions(catalog: Catalog) -> list[Any]:
     """Make the functions over one catalog of names."""
     numbers, texts = partial(_search, catalog, "int64"), partial(_search, catalog, "str")
     functions: list[tuple[str, Any, list[Any], Any, str]] = [
@@ -37,10 +34,12 @@ def scalar_functions(catalog: Catalog) -> list[ScalarUDF]:
         ("ruvector_distance", _sql.distance, [_VECTORS, _VECTORS, _TEXT], pa.float32(), "immutable"),
         ("ruvector_quantize", _sql.quantize, [_VECTORS, _WHOLE, _WHOLE], CODE, "immutable"),
     ]
-    return [udf(run, types, returned, kind, name=name) for name, run, types, returned, kind in functions]
+    return [
+        engine.udf(run, types, returned, kind, name=name) for name, run, types, returned, kind in functions
+    ]
 
 
-def _search(
+def _search(  # noqa: PLR0917 - DataFusion passes columns by position
     catalog: Catalog, kind: str, index: Array, queries: Array, k: Array, options: Array | None = None
 ) -> Array:
     """Answer a batch, one list of hits per row."""

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from datafusion import lit
-
 from ruvector import _sql
 from ruvector._sql.arrow import SEARCHED, pa
 from ruvector._sql.refusal import refuse
 from ruvector.datafusion.arguments import ONE_ROW, Arguments, bind
+from ruvector.datafusion.engine import engine
 from ruvector.datafusion.frames import call, unnested
 from ruvector.datafusion.values import TYPES, filter_type, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from datafusion import DataFrame, Expr
-
     from ruvector._sql import Catalog, Pin
     from ruvector._sql.arrow import Array
+    from ruvector.datafusion.engine import DataType, Expr, Frame
 
     Values = dict[str, Any]
 
@@ -56,7 +54,7 @@ class TableFunctions:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
-    def knn(self, *given: Any) -> DataFrame:  # noqa: ANN401 - expressions of DataFusion
+    def knn(self, *given: Any) -> Frame:  # noqa: ANN401 - expressions of DataFusion
         """Plan ``ruvector_knn(index, query, k, {option: value, ...})``."""
         arguments = bind(given, ("index", "query"), _SEARCH, first="k")
 
@@ -66,7 +64,7 @@ class TableFunctions:
 
         return self._hits("ruvector_knn", arguments, answer)
 
-    def within(self, *given: Any) -> DataFrame:  # noqa: ANN401 - expressions of DataFusion
+    def within(self, *given: Any) -> Frame:  # noqa: ANN401 - expressions of DataFusion
         """Plan ``ruvector_within(index, query, radius, {option: value, ...})``."""
         arguments = bind(given, ("index", "query", "radius"), _WITHIN)
 
@@ -76,12 +74,12 @@ class TableFunctions:
 
         return self._hits("ruvector_within", arguments, answer)
 
-    def index_info(self, *given: Any) -> DataFrame:  # noqa: ANN401 - expressions of DataFusion
+    def index_info(self, *given: Any) -> Frame:  # noqa: ANN401 - expressions of DataFusion
         """Plan ``ruvector_index_info(index)``."""
         arguments = bind(given, ("index",), ())
         return self._one_row("ruvector_index_info", arguments, INFO, lambda pin, _: _sql.info(pin))
 
-    def recall(self, *given: Any) -> DataFrame:  # noqa: ANN401 - expressions of DataFusion
+    def recall(self, *given: Any) -> Frame:  # noqa: ANN401 - expressions of DataFusion
         """Plan ``ruvector_recall(index, k, {option: value, ...})``."""
         arguments = bind(given, ("index",), _RECALL, first="k")
 
@@ -92,9 +90,7 @@ class TableFunctions:
 
         return self._one_row("ruvector_recall", arguments, _RECALLED, answer)
 
-    def _hits(
-        self, function: str, arguments: Arguments, answer: Callable[[Pin, Values], Array]
-    ) -> DataFrame:
+    def _hits(self, function: str, arguments: Arguments, answer: Callable[[Pin, Values], Array]) -> Frame:
         kind = self._find(arguments).index.id_type
         ids = SEARCHED[kind].value_type.field("id").type
 
@@ -109,14 +105,16 @@ class TableFunctions:
         self,
         function: str,
         arguments: Arguments,
-        row: Any,  # noqa: ANN401 - pyarrow has no types
+        row: DataType,
         answer: Callable[[Pin, Values], Any],
-    ) -> DataFrame:
+    ) -> Frame:
         self._find(arguments)
         returned = pa.list_(row)
-        return self._plan(
-            function, arguments, returned, lambda *asked: pa.array([[answer(*asked)]], returned), None
-        )
+
+        def answer_in_list(pin: Pin, values: Values) -> Array:
+            return pa.array([[answer(pin, values)]], returned)
+
+        return self._plan(function, arguments, returned, answer_in_list, None)
 
     def _find(self, arguments: Arguments) -> Pin:
         """Find the index, which has to be known when the statement is planned."""
@@ -129,17 +127,17 @@ class TableFunctions:
         self,
         function: str,
         arguments: Arguments,
-        returned: Any,  # noqa: ANN401 - pyarrow has no types
+        returned: DataType,
         answer: Callable[[Pin, Values], Array],
-        ids: Any,  # noqa: ANN401 - pyarrow has no types
-    ) -> DataFrame:
+        ids: DataType | None,
+    ) -> Frame:
         """Return the plan of one call that finds the index and answers when it runs."""
         name = arguments.literal("index")
         known = {key: value(key, scalar) for key, scalar in arguments.known.items() if key != "index"}
         types = {key: _type(key, expr, ids) for key, expr in arguments.later.items()}
         nulls_allow_none = _is_subquery(arguments.later.get("filter"))
 
-        def run(*columns: Any) -> Array:  # noqa: ANN401 - pyarrow has no types
+        def run(*columns: Array) -> Array:
             values = dict(known)
             for key, column in zip(types, columns, strict=False):
                 values[key] = value(key, column[0])
@@ -148,28 +146,34 @@ class TableFunctions:
             return answer(self._catalog.pin(name), values)
 
         exprs = list(arguments.later.values())
-        return _planned(function, run, exprs or [lit(value=True)], list(types.values()) or [pa.bool_()], returned)
+        return _planned(
+            function, run, exprs or [engine.lit(value=True)], list(types.values()) or [pa.bool_()], returned
+        )
 
 
-def rows(function: str, row: Any, found: Iterable[Any]) -> DataFrame:  # noqa: ANN401 - pyarrow has no types
+def rows(function: str, row: DataType, found: Iterable[Any]) -> Frame:
     """Return a plan of rows that are there already."""
     answer = pa.array([list(found)], pa.list_(row))
-    return _planned(function, lambda _: answer, [lit(value=True)], [pa.bool_()], answer.type)
+
+    def run(_: Array) -> Array:
+        return answer
+
+    return _planned(function, run, [engine.lit(value=True)], [pa.bool_()], answer.type)
 
 
 def _planned(
     function: str,
     run: Callable[..., Array],
     arguments: list[Expr],
-    types: list[Any],
-    returned: Any,  # noqa: ANN401 - pyarrow has no types
-) -> DataFrame:
+    types: list[DataType],
+    returned: DataType,
+) -> Frame:
     answer = call(function, run, arguments, types, returned, folds=False).alias(_ANSWER)
     names = {field.name: field.name for field in returned.value_type}
     return unnested(ONE_ROW.select(answer), _ANSWER, names, keep_nulls=False)
 
 
-def _type(name: str, expr: Expr, ids: Any) -> Any:  # noqa: ANN401 - pyarrow has no types
+def _type(name: str, expr: Expr, ids: DataType | None) -> DataType:
     if name != "filter":
         return TYPES[name]
     return filter_type(ONE_ROW.select(expr.alias(name)).schema().field(0).type, ids)

@@ -10,6 +10,7 @@ from ruvector.datafusion.frames import list_of
 
 if TYPE_CHECKING:
     from ruvector._sql.arrow import Array
+    from ruvector.datafusion.engine import DataType, Scalar
 
 __all__ = ["TYPES", "filter_type", "value"]
 
@@ -31,7 +32,7 @@ _NUMBERS = {"radius", "recall", "epsilon"}
 _FLAGS = {"rerank", "exact"}
 
 
-def value(name: str, scalar: Any) -> Any:  # noqa: ANN401 - arrays of vectors and filters, scalars of all else
+def value(name: str, scalar: Scalar) -> Any:  # noqa: ANN401 - arrays of vectors and filters, scalars of all else
     """Return the value of an argument as the functions take it, None for NULL."""
     if name == "query":
         return _query(scalar)
@@ -54,7 +55,7 @@ def value(name: str, scalar: Any) -> Any:  # noqa: ANN401 - arrays of vectors an
     return int(found) if name in _WHOLE else found
 
 
-def _query(scalar: Any) -> Array:  # noqa: ANN401 - pyarrow has no types
+def _query(scalar: Scalar) -> Array:
     """Return a column of one vector."""
     if pa.types.is_null(scalar.type):
         return pa.nulls(1, TYPES["query"])
@@ -67,7 +68,7 @@ def _query(scalar: Any) -> Array:  # noqa: ANN401 - pyarrow has no types
     return pa.ListArray.from_arrays(pa.array([0, len(numbers)], pa.int32()), numbers)
 
 
-def _filter(scalar: Any) -> Array | None:  # noqa: ANN401 - pyarrow has no types
+def _filter(scalar: Scalar) -> Array | None:
     if pa.types.is_null(scalar.type):
         return None
     element = list_of(scalar.type)
@@ -78,7 +79,7 @@ def _filter(scalar: Any) -> Array | None:  # noqa: ANN401 - pyarrow has no types
     return scalar.values.cast(pa.string()) if pa.types.is_string_view(element) else scalar.values
 
 
-def filter_type(given: Any, ids: Any) -> Any:  # noqa: ANN401 - pyarrow has no types
+def filter_type(given: DataType, ids: DataType) -> DataType:
     """Return what a filter of some type is made into, for an index whose ids are of another."""
     if pa.types.is_null(given):
         return pa.list_(ids)
@@ -88,11 +89,11 @@ def filter_type(given: Any, ids: Any) -> Any:  # noqa: ANN401 - pyarrow has no t
     return pa.list_(pa.string() if pa.types.is_string_view(element) else element)
 
 
-def _can_filter(element: Any) -> bool:  # noqa: ANN401 - pyarrow has no types
+def _can_filter(element: DataType) -> bool:
     kinds = ("null", "boolean", "integer", "string", "large_string", "string_view")
     return any(getattr(pa.types, f"is_{kind}")(element) for kind in kinds)
 
 
-def _told(scalar: Any) -> str:  # noqa: ANN401 - pyarrow has no types
+def _told(scalar: Scalar) -> str:
     found = scalar.as_py()
     return quoted(found) if isinstance(found, str) else str(found)
