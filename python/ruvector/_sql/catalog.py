@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ruvector import _ruvector
 from ruvector._sql.refusal import quoted, refuse
+from ruvector.errors import PersistError
 
 if TYPE_CHECKING:
     from ruvector._ruvector import Index
@@ -101,28 +101,36 @@ class Catalog:
             raise refuse("index", "a name or a path", None)
         with self._lock:
             named = self._named.get(name)
-        return self._open(name) if named is None else named
+        if named is not None:
+            return named
+        try:
+            return self.open(name)
+        except PersistError:
+            if _identity(name) is not None:
+                raise
+            expected = "the name of a registered index or the path of a saved one"
+            raise refuse("index", expected, quoted(name)) from None
 
     def pin(self, name: str | None) -> Pin:
         """Find an index, and hold on to the state that it is in. As `find`."""
         index = self.find(name).snapshot()
         return Pin(name or "", index, index.path)
 
-    def _open(self, name: str) -> Index:
-        path = Path(name)
-        try:
-            identity = _identity(path)
-        except (FileNotFoundError, NotADirectoryError, ValueError):
-            expected = "the name of a registered index or the path of a saved one"
-            raise refuse("index", expected, quoted(name)) from None
-        except OSError:
-            identity = None
-        key = str(path.absolute())
+    def open(self, path: str) -> Index:
+        """
+        Give the index in a file, which is opened unless it is open already.
+
+        Raises
+        ------
+        IndexFileNotFound, PersistError
+            As `ruvector.open`.
+        """
+        key, identity = str(Path(path).absolute()), _identity(path)
         with self._lock:
             opened = self._opened.get(key)
         if opened is not None and opened.identity == identity:
             return opened.found
-        index = _ruvector.open(name)
+        index = _ruvector.open(path)
         # A file that was replaced while it was being opened is opened again by the next statement.
         if identity is not None:
             with self._lock:
@@ -130,6 +138,9 @@ class Catalog:
         return index
 
 
-def _identity(path: Path) -> _Identity:
-    found = os.stat(path)  # noqa: PTH116 - Path.stat hides a null byte behind another error
+def _identity(path: str) -> _Identity | None:
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError):
+        return None  # whoever opens it says why
     return _Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)

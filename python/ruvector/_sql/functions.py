@@ -13,6 +13,8 @@ from ruvector._sql.vectors import named, vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from os import PathLike
+    from typing import SupportsIndex
 
     from ruvector._ruvector import Index
     from ruvector._sql.arrow import Array, Column, Table
@@ -204,11 +206,11 @@ def build(
     *,
     column: str | None,
     id: str | None,
-    path: str | None,
+    path: str | PathLike[str] | None,
     metric: str | None = None,
-    bits: int | None = None,
-    nlist: int | None = None,
-    seed: int | None = None,
+    bits: SupportsIndex | None = None,
+    nlist: SupportsIndex | None = None,
+    seed: SupportsIndex | None = None,
     vectors: str | None = None,
 ) -> Index:
     """
