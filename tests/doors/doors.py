@@ -13,11 +13,12 @@ import ruvector as rv
 import ruvector.datafusion
 import ruvector.duckdb
 from tests.doors.question import ID_TYPES, Question
+from tests.sql.engines import with_struct_of_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["DOORS"]
+__all__ = ["CANNOT_FILTER", "DOORS", "SQL"]
 
 Rows = list[tuple[int, Any, float]]
 
@@ -124,6 +125,23 @@ def datafusion_join(question: Question) -> Rows:
     return [tuple(row.values()) for row in found.select("q", "id", "distance").to_pylist()]
 
 
+def by_duckdb(question: Question, sql: str) -> list[tuple[Any, ...]]:
+    """Run SQL beside the table `queries`."""
+    connection = duckdb_with_functions()
+    connection.register("queries", question.table)
+    return connection.execute(sql).fetchall()
+
+
+def by_datafusion(question: Question, sql: str) -> list[tuple[Any, ...]]:
+    """Run SQL beside the table `queries`."""
+    found = context(question).sql(with_struct_of_options(sql)).to_pylist()
+    return [tuple(row.values()) for row in found]
+
+
+SQL: dict[str, Callable[[Question, str], list[tuple[Any, ...]]]] = {
+    "duckdb-python": by_duckdb,
+    "datafusion": by_datafusion,
+}
 DOORS: dict[str, Callable[[Question], Rows]] = {
     "python": python,
     "polars": polars,

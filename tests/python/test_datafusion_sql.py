@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
 import gc
+import importlib
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -240,6 +242,11 @@ def test_a_build_reads_what_datafusion_reads(ctx: SessionContext, docs: Vectors,
     ctx.sql("CREATE VIEW some AS SELECT id, CAST(v AS DOUBLE[]) AS w FROM docs WHERE even")
     rows(ctx, sql.replace("'docs', 'v'", "'some', 'w'").format("some", options="{id: 'id', bits: 3}"))
     assert len(rv.open(tmp_path / "some.arrow")) == 1000
+
+
+@pytest.mark.parametrize("module", ["", ".join", ".registration"])
+def test_what_the_documentation_shows_runs(module: str) -> None:
+    assert doctest.testmod(importlib.import_module(f"ruvector.datafusion{module}")).failed == 0
 
 
 def test_functions_run_in_many_threads(ctx: SessionContext, index: rv.Index, queries: Vectors) -> None:

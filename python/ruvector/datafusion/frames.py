@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ruvector._sql.arrow import pa
 from ruvector._sql.refusal import refuse
 from ruvector.datafusion.engine import engine
+from ruvector.errors import RuVectorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from ruvector._sql.arrow import Array, Table
     from ruvector.datafusion.engine import DataType, Expr, Frame
 
-__all__ = ["batches", "call", "column", "expect", "list_of", "unnested"]
+__all__ = ["batches", "call", "column", "expect", "list_of", "plainly", "unnested"]
 
 _calls = count()
 
@@ -36,9 +38,22 @@ def call(
     new. If `folds`, a call with literals may be made when the plan is.
     """
     volatility = "stable" if folds else "volatile"
-    function = engine.udf(run, list(types), returned, volatility, name=f"{name}_{next(_calls)}")
+    function = engine.udf(plainly(run), list(types), returned, volatility, name=f"{name}_{next(_calls)}")
     casted = [argument.cast(wanted) for argument, wanted in zip(arguments, types, strict=True)]
     return function(*casted)
+
+
+def plainly(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function with bare errors: DataFusion shows every line of code that they came through."""
+
+    @wraps(run)
+    def call(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - whatever it takes and returns
+        try:
+            return run(*arguments, **options)
+        except RuVectorError as error:
+            raise error.with_traceback(None) from None
+
+    return call
 
 
 def column(name: str) -> Expr:

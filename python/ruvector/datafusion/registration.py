@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 from ruvector._sql import Catalog
 from ruvector.datafusion.changes import Changes
 from ruvector.datafusion.engine import engine
+from ruvector.datafusion.frames import plainly
 from ruvector.datafusion.scalars import scalar_functions
 from ruvector.datafusion.tables import TableFunctions
 
@@ -82,5 +83,5 @@ def _add_functions(ctx: Context, catalog: Catalog) -> None:
         "ruvector_unregister": changing.unregister,
     }
     for name, function in functions.items():
-        ctx.register_udtf(engine.udtf(function, name))
-    ctx.register_udtf(engine.udtf(changing.build, "ruvector_build", with_session=True))
+        ctx.register_udtf(engine.udtf(plainly(function), name))
+    ctx.register_udtf(engine.udtf(plainly(changing.build), "ruvector_build", with_session=True))

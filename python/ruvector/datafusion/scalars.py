@@ -11,6 +11,7 @@ from ruvector._sql.arrow import SEARCHED, pa
 from ruvector._sql.functions import CODE, for_each
 from ruvector._sql.refusal import refuse
 from ruvector.datafusion.engine import engine
+from ruvector.datafusion.frames import plainly
 
 if TYPE_CHECKING:
     from ruvector._sql import Catalog
@@ -32,10 +33,11 @@ def scalar_functions(catalog: Catalog) -> list[Any]:
         ("ruvector_search_with", numbers, [*_ASKED, _TEXT], SEARCHED["int64"], "stable"),
         ("ruvector_search_text_with", texts, [*_ASKED, _TEXT], SEARCHED["str"], "stable"),
         ("ruvector_distance", _sql.distance, [_VECTORS, _VECTORS, _TEXT], pa.float32(), "immutable"),
-        ("ruvector_quantize", _sql.quantize, [_VECTORS, _WHOLE, _WHOLE], CODE, "immutable"),
+        ("ruvector_quantize", _sql.quantize, [_VECTORS, _WHOLE, pa.uint64()], CODE, "immutable"),
     ]
     return [
-        engine.udf(run, types, returned, kind, name=name) for name, run, types, returned, kind in functions
+        engine.udf(plainly(run), types, returned, kind, name=name)
+        for name, run, types, returned, kind in functions
     ]
 
 

@@ -135,20 +135,14 @@ class TableFunctions:
         name = arguments.literal("index")
         known = {key: value(key, scalar) for key, scalar in arguments.known.items() if key != "index"}
         types = {key: _type(key, expr, ids) for key, expr in arguments.later.items()}
-        nulls_allow_none = _is_subquery(arguments.later.get("filter"))
 
         def run(*columns: Array) -> Array:
             values = dict(known)
             for key, column in zip(types, columns, strict=False):
                 values[key] = value(key, column[0])
-            if nulls_allow_none and values["filter"] is None:
-                values["filter"] = pa.array([], pa.int64())
             return answer(self._catalog.pin(name), values)
 
-        exprs = list(arguments.later.values())
-        return _planned(
-            function, run, exprs or [engine.lit(value=True)], list(types.values()) or [pa.bool_()], returned
-        )
+        return _planned(function, run, list(arguments.later.values()), list(types.values()), returned)
 
 
 def rows(function: str, row: DataType, found: Iterable[Any]) -> Frame:
@@ -158,7 +152,7 @@ def rows(function: str, row: DataType, found: Iterable[Any]) -> Frame:
     def run(_: Array) -> Array:
         return answer
 
-    return _planned(function, run, [engine.lit(value=True)], [pa.bool_()], answer.type)
+    return _planned(function, run, [], [], answer.type)
 
 
 def _planned(
@@ -168,7 +162,9 @@ def _planned(
     types: list[DataType],
     returned: DataType,
 ) -> Frame:
-    answer = call(function, run, arguments, types, returned, folds=False).alias(_ANSWER)
+    # Without an argument a function is not told how many rows to return.
+    exprs, types = arguments or [engine.lit(value=True)], types or [pa.bool_()]
+    answer = call(function, run, exprs, types, returned, folds=False).alias(_ANSWER)
     names = {field.name: field.name for field in returned.value_type}
     return unnested(ONE_ROW.select(answer), _ANSWER, names, keep_nulls=False)
 
@@ -177,8 +173,3 @@ def _type(name: str, expr: Expr, ids: DataType | None) -> DataType:
     if name != "filter":
         return TYPES[name]
     return filter_type(ONE_ROW.select(expr.alias(name)).schema().field(0).type, ids)
-
-
-def _is_subquery(expr: Expr | None) -> bool:
-    """Return whether NULL would mean that a subquery found no row: no one meant the default by it."""
-    return expr is not None and expr.variant_name() != "Placeholder"

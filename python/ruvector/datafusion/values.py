@@ -69,13 +69,14 @@ def _query(scalar: Scalar) -> Array:
 
 
 def _filter(scalar: Scalar) -> Array | None:
+    """Return ids or booleans; the null list that `array_agg` makes of no rows has none."""
     if pa.types.is_null(scalar.type):
         return None
     element = list_of(scalar.type)
     if element is None or not _can_filter(element):
         raise refuse("filter", "a list of ids or of booleans", _told(scalar))
     if not scalar.is_valid:
-        return None
+        return pa.array([], pa.int64())
     return scalar.values.cast(pa.string()) if pa.types.is_string_view(element) else scalar.values
 
 
