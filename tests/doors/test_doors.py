@@ -73,7 +73,7 @@ def test_all_within_a_radius(tmp_path: Path, metric: Any, option: str | None) ->
     expected = answer(1, zip(*columns, strict=True))
     assert len(expected[0]) >= 20
     said = "".join(f", {name} := {str(value).lower()}" for name, value in options.items())
-    call = f"ruvector_within('{question.path}', (SELECT v FROM queries), {radius!r}{said})"
+    call = f"ruvector_within('{question.path}', (SELECT v FROM queries), {radius!r}{said})"  # noqa: S608
     for name, ask in SQL.items():
         assert answer(1, ask(question, f"SELECT 0, id, distance FROM {call}")) == expected, name  # noqa: S608
 

@@ -33,7 +33,7 @@ def scalar_functions(catalog: Catalog) -> list[Any]:
         ("ruvector_search_with", numbers, [*_ASKED, _TEXT], SEARCHED["int64"], "stable"),
         ("ruvector_search_text_with", texts, [*_ASKED, _TEXT], SEARCHED["str"], "stable"),
         ("ruvector_distance", _sql.distance, [_VECTORS, _VECTORS, _TEXT], pa.float32(), "immutable"),
-        ("ruvector_quantize", _sql.quantize, [_VECTORS, _WHOLE, pa.uint64()], CODE, "immutable"),
+        ("ruvector_quantize", _sql.quantize, [_VECTORS, _WHOLE, _WHOLE], CODE, "immutable"),
     ]
     return [
         engine.udf(plainly(run), types, returned, kind, name=name)
