@@ -46,6 +46,8 @@ INFO = pa.struct(
 _RECALLED = pa.struct([("queries", pa.int64()), ("recall", pa.float64())])
 
 _ANSWER = "__ruvector_answer"
+# The argument of calls that need none: without one, a function is not told how many rows to return.
+_NOTHING = engine.lit(value=True)
 
 
 class TableFunctions:
@@ -162,8 +164,7 @@ def _planned(
     types: list[DataType],
     returned: DataType,
 ) -> Frame:
-    # Without an argument a function is not told how many rows to return.
-    exprs, types = arguments or [engine.lit(value=True)], types or [pa.bool_()]
+    exprs, types = arguments or [_NOTHING], types or [pa.bool_()]
     answer = call(function, run, exprs, types, returned, folds=False).alias(_ANSWER)
     names = {field.name: field.name for field in returned.value_type}
     return unnested(ONE_ROW.select(answer), _ANSWER, names, keep_nulls=False)
