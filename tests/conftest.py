@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import datafusion
+import duckdb
 import polars as pl
 import pytest
 from hypothesis import settings
@@ -13,10 +14,12 @@ from hypothesis import settings
 settings.register_profile("house", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("house")
 
+ENGINES = (pl, duckdb, datafusion)
+
 
 def pytest_configure() -> None:
     """Refuse to run on another version of an engine than the one that was asked for."""
-    for engine in (pl, datafusion):
+    for engine in ENGINES:
         name, version = engine.__name__, engine.__version__
         expected = os.environ.get(f"{name.upper()}_EXPECTED", version)
         if version != expected:
@@ -26,4 +29,4 @@ def pytest_configure() -> None:
 
 def pytest_report_header() -> str:
     """Show which engines are under test."""
-    return f"polars: {pl.__version__}, datafusion: {datafusion.__version__}"
+    return ", ".join(f"{engine.__name__}: {engine.__version__}" for engine in ENGINES)

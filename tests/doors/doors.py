@@ -60,7 +60,7 @@ def duckdb_by(connect: Callable[[], duckdb.DuckDBPyConnection]) -> Callable[[Que
         connection = connect()
         connection.register("queries", question.table)
         said = ", ".join(f"{name} := {value}" for name, value in options(question).items())
-        sql = f"SELECT q, id, distance FROM queries, ruvector_knn('{question.path}', v, {said})"  # noqa: S608
+        sql = f"SELECT q, id, distance FROM queries, ruvector_knn('{question.path}', v, {said})"
         return connection.execute(sql).fetchall()
 
     return ask
@@ -88,8 +88,8 @@ def datafusion_table_function(question: Question) -> Rows:
 
     def rows() -> Iterator[tuple[int, Any, float]]:
         for query in range(len(question.queries)):
-            vector = f"(SELECT v FROM queries WHERE q = {query})"  # noqa: S608
-            sql = f"SELECT id, distance FROM ruvector_knn('{question.path}', {vector}, {{{said}}})"  # noqa: S608
+            vector = f"(SELECT v FROM queries WHERE q = {query})"
+            sql = f"SELECT id, distance FROM ruvector_knn('{question.path}', {vector}, {{{said}}})"
             yield from ((query, *row.values()) for row in ctx.sql(sql).to_pylist())
 
     return list(rows())
@@ -100,8 +100,8 @@ def datafusion_scalar(question: Question) -> Rows:
     ctx = context(question)
     name = "ruvector_search_with" if question.id_type == "int64" else "ruvector_search_text_with"
     call = f"{name}('{question.path}', v, {question.k}, 'exact={str(question.exact).lower()}')"
-    inner = f"SELECT q, unnest({call}) AS n FROM queries"  # noqa: S608
-    found = ctx.sql(f"SELECT q, n['id'] AS id, n['distance'] AS distance FROM ({inner}) hits").to_pylist()  # noqa: S608
+    inner = f"SELECT q, unnest({call}) AS n FROM queries"
+    found = ctx.sql(f"SELECT q, n['id'] AS id, n['distance'] AS distance FROM ({inner}) hits").to_pylist()
     kind: Any = {"int64": int, "uint64": int, "str": str}[question.id_type]
     return [(row["q"], kind(row["id"]), row["distance"]) for row in found]
 

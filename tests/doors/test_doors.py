@@ -73,9 +73,9 @@ def test_all_within_a_radius(tmp_path: Path, metric: Any, option: str | None) ->
     expected = answer(1, zip(*columns, strict=True))
     assert len(expected[0]) >= 20
     said = "".join(f", {name} := {str(value).lower()}" for name, value in options.items())
-    call = f"ruvector_within('{question.path}', (SELECT v FROM queries), {radius!r}{said})"  # noqa: S608
+    call = f"ruvector_within('{question.path}', (SELECT v FROM queries), {radius!r}{said})"
     for name, ask in SQL.items():
-        assert answer(1, ask(question, f"SELECT 0, id, distance FROM {call}")) == expected, name  # noqa: S608
+        assert answer(1, ask(question, f"SELECT 0, id, distance FROM {call}")) == expected, name
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -92,7 +92,7 @@ def test_distances_of_pairs(tmp_path: Path, metric: Any, dim: int) -> None:
     assert column.to_series().to_list() == measured
     call = f"ruvector_distance(v, [{', '.join(map(repr, one))}], '{metric}')"
     for name, ask in SQL.items():
-        found = ask(question, f"SELECT q, {call} FROM queries ORDER BY q")  # noqa: S608
+        found = ask(question, f"SELECT q, {call} FROM queries ORDER BY q")
         assert [distance for _, distance in found] == measured, name
 
 

@@ -152,7 +152,7 @@ def test_a_filter_is_a_condition_a_frame_or_ids(ctx: SessionContext, id: str | N
     }
     assert rows_of(join(list(ids[id]))) == found
     if id is not None:
-        assert rows_of(join(ctx.sql(f"SELECT {id} FROM docs WHERE small < 100"))) == found  # noqa: S608
+        assert rows_of(join(ctx.sql(f"SELECT {id} FROM docs WHERE small < 100"))) == found
     assert rows_of(join(col("small") < lit(0))) == []
 
 

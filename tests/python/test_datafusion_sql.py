@@ -84,22 +84,22 @@ def test_a_statement_is_prepared_once_and_run_often(
 
 def test_options_are_parameters_and_subqueries_too(ctx: SessionContext, queries: Vectors) -> None:
     said = literal(queries[0])
-    sql = f"SELECT id FROM ruvector_knn('docs', {said}, {{k: $k, recall: $recall}})"  # noqa: S608
+    sql = f"SELECT id FROM ruvector_knn('docs', {said}, {{k: $k, recall: $recall}})"
     assert len(rows(ctx, sql, k=7, recall=0.9)) == 7
-    sql = f"SELECT id FROM ruvector_knn('docs', {said}, $k)"  # noqa: S608
+    sql = f"SELECT id FROM ruvector_knn('docs', {said}, $k)"
     assert len(rows(ctx, sql, k=6)) == 6
-    sql = f"SELECT id FROM ruvector_knn('docs', {said}, {{k: (SELECT count(*) FROM queries)}})"  # noqa: S608
+    sql = f"SELECT id FROM ruvector_knn('docs', {said}, {{k: (SELECT count(*) FROM queries)}})"
     assert len(rows(ctx, sql)) == 20
     with pytest.raises(Exception, match="k: expected at least 1, got 0"):
-        rows(ctx, f"SELECT id FROM ruvector_knn('docs', {said}, $k)", k=0)  # noqa: S608
+        rows(ctx, f"SELECT id FROM ruvector_knn('docs', {said}, $k)", k=0)
 
 
 def test_a_filter_is_a_subquery(ctx: SessionContext, index: rv.Index, queries: Vectors) -> None:
     said = literal(queries[0])
 
     def found(condition: str) -> list[tuple[Any, ...]]:
-        ids = f"(SELECT array_agg(id) FROM docs WHERE {condition})"  # noqa: S608
-        sql = f"SELECT * FROM ruvector_knn('docs', {said}, {{k: 3, filter: {ids}}})"  # noqa: S608
+        ids = f"(SELECT array_agg(id) FROM docs WHERE {condition})"
+        sql = f"SELECT * FROM ruvector_knn('docs', {said}, {{k: 3, filter: {ids}}})"
         return rows(ctx, sql)
 
     assert found("even") == expected(index, queries[0], filter=range(1000, 3000, 2))
@@ -118,7 +118,7 @@ def test_a_view_sees_the_index_of_its_time(ctx: SessionContext, index: rv.Index,
 
 def test_to_plan_is_not_to_search(ctx: SessionContext, queries: Vectors) -> None:
     bad = ["CAST('NaN' AS DOUBLE)", *map(str, queries[0].tolist()[1:])]
-    sql = f"SELECT * FROM ruvector_knn('docs', [{', '.join(bad)}])"  # noqa: S608
+    sql = f"SELECT * FROM ruvector_knn('docs', [{', '.join(bad)}])"
     assert rows(ctx, f"EXPLAIN {sql}")
     frame = ctx.sql(sql)
     assert frame.schema().names == ["id", "distance"]
@@ -155,7 +155,7 @@ def test_to_plan_is_not_to_search(ctx: SessionContext, queries: Vectors) -> None
 )
 def test_what_cannot_be_meant_is_refused(ctx: SessionContext, arguments: str, message: str) -> None:
     with pytest.raises(Exception) as refused:  # noqa: PT011 - DataFusion's own
-        ctx.sql(f"SELECT n.* FROM queries, ruvector_knn({arguments}) n").collect()  # noqa: S608
+        ctx.sql(f"SELECT n.* FROM queries, ruvector_knn({arguments}) n").collect()
     assert message in str(refused.value)
     assert len(rows(ctx, "SELECT * FROM ruvector_knn('docs', (SELECT v FROM queries WHERE q = 0))")) == 10
 
@@ -164,7 +164,7 @@ def test_every_kind_of_column_is_searched_with(
     ctx: SessionContext, index: rv.Index, queries: Vectors
 ) -> None:
     sql = "SELECT q, unnest(ruvector_search('docs', w, 2)) AS n FROM {table}"
-    sql = f"SELECT n['id'] AS id, n['distance'] AS distance FROM ({sql}) h ORDER BY q, distance"  # noqa: S608
+    sql = f"SELECT n['id'] AS id, n['distance'] AS distance FROM ({sql}) h ORDER BY q, distance"
     wanted = [hit for query in queries for hit in expected(index, query, 2)]
     kinds = [
         pa.list_(pa.float32()),
@@ -192,7 +192,7 @@ def test_options_of_the_scalar_functions_are_text(
     ctx: SessionContext, index: rv.Index, queries: Vectors, options: str
 ) -> None:
     for function, kind in (("ruvector_search_with", int), ("ruvector_search_text_with", str)):
-        found = rows(ctx, f"SELECT {function}('docs', v, 3, {options}) FROM queries ORDER BY q")  # noqa: S608
+        found = rows(ctx, f"SELECT {function}('docs', v, 3, {options}) FROM queries ORDER BY q")
         wanted = [expected(index, query, **OPTIONS[options]) for query in queries]
         assert [[(hit["id"], hit["distance"]) for hit in hits] for (hits,) in found] == [
             [(kind(found_id), distance) for found_id, distance in hits] for hits in wanted
@@ -208,7 +208,7 @@ def test_options_that_cannot_be_meant_are_refused(ctx: SessionContext) -> None:
         ("recall=2", "recall: expected above 0, at most 1, got 2"),
     ):
         with pytest.raises(Exception, match=message):
-            rows(ctx, f"SELECT ruvector_search_with('docs', v, 3, '{options}') FROM queries")  # noqa: S608
+            rows(ctx, f"SELECT ruvector_search_with('docs', v, 3, '{options}') FROM queries")
 
 
 def test_names_are_registered_replaced_and_taken_away(
@@ -236,7 +236,7 @@ def test_names_are_registered_replaced_and_taken_away(
 
 
 def test_a_build_reads_what_datafusion_reads(ctx: SessionContext, docs: Vectors, tmp_path: Path) -> None:
-    sql = f"SELECT rows FROM ruvector_build('docs', 'v', '{tmp_path}/{{}}.arrow', {{options}})"  # noqa: S608
+    sql = f"SELECT rows FROM ruvector_build('docs', 'v', '{tmp_path}/{{}}.arrow', {{options}})"
     assert rows(ctx, sql.format("all", options="{id: 'id'}")) == [(2000,)]
     assert rv.open(tmp_path / "all.arrow").digest == rv.build(docs, np.arange(2000) + 1000).digest
     ctx.sql("CREATE VIEW some AS SELECT id, CAST(v AS DOUBLE[]) AS w FROM docs WHERE even")

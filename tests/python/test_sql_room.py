@@ -28,7 +28,7 @@ FORMS: dict[str, Callable[[Any], Any]] = {
     "large": lambda rows: pa.array(list(rows.astype("f8")), pa.large_list(pa.float64())),
     "half": lambda rows: pa.array(list(rows.astype("f2")), pa.list_(pa.float16(), 32)),
     "chunks": lambda rows: pa.chunked_array([pa.array(list(rows[:7])), pa.array(list(rows[7:]))]),
-    "no chunk": lambda rows: pa.chunked_array([], pa.list_(pa.float32(), 32)),
+    "no chunk": lambda _: pa.chunked_array([], pa.list_(pa.float32(), 32)),
 }
 
 
@@ -61,7 +61,7 @@ def test_ids_are_of_the_type_that_the_index_has(ids: Any, kind: Any, docs: Vecto
     found = _sql.search(_sql.Asked.nearest(pin(index), 3), FORMS["FLOAT[]"](queries))
     assert found.type.value_type.field("id").type == kind
     assert [hit["id"] for hits in found.to_pylist() for hit in hits] == [
-        id for row in index.search(queries, k=3).to_numpy()[0].tolist() for id in row
+        one for row in index.search(queries, k=3).to_numpy()[0].tolist() for one in row
     ]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ruvector import _sql
 from ruvector._sql.answers import as_text
 from ruvector._sql.arrow import one_array, pa
-from ruvector._sql.functions import ID_TYPES, for_each
+from ruvector._sql.functions import ID_TYPES, Info, for_each
 from ruvector._sql.refusal import refuse
 from ruvector.duckdb import building
 from ruvector.duckdb.filters import digest, rows
@@ -48,7 +48,11 @@ class Door:
 
     def columns(self, index: Column) -> Array:
         """Tell which columns of a hit are meant: a pattern, to be applied when the statement is planned."""
-        return each(lambda name: pattern(self.catalog.find(name).id_type), index, kind=pa.string())
+
+        def choose(name: str | None) -> str:
+            return pattern(self.catalog.find(name).id_type)
+
+        return each(choose, index, kind=pa.string())
 
     def ask(self, *columns: Column) -> Array:
         """Make tokens of questions for the nearest rows."""
@@ -119,7 +123,7 @@ class Door:
     def info(self, index: Column, owner: Column, key: Column) -> Array:
         """Tell of an index."""
 
-        def tell(name: str | None, owner: str, key: str) -> _sql.Info:
+        def tell(name: str | None, owner: str, key: str) -> Info:
             return _sql.info(self.statements.pin(owner, key, name))
 
         return each(tell, index, owner, key, kind=INFO)
@@ -137,7 +141,7 @@ class Door:
         """Build an index over a column of a table, in a file."""
         names = ("table", "column", "path", "id", "metric", "bits", "nlist", "seed", "vectors")
 
-        def make(*values: Any) -> _sql.Info:  # noqa: ANN401
+        def make(*values: Any) -> Info:  # noqa: ANN401
             *given, owner = values
             options = dict(zip(names, given, strict=True))
             connection = self.connections.get(owner)
@@ -154,7 +158,7 @@ class Door:
     def register(self, name: Column, path: Column) -> Array:
         """Give a saved index a name."""
 
-        def give(name: str | None, path: str | None) -> _sql.Info:
+        def give(name: str | None, path: str | None) -> Info:
             if name is None:
                 raise refuse("name", "a name", None)
             if path is None:

@@ -1,4 +1,4 @@
-"""The option `filter` on its way through DuckDB, whose Python functions take no argument of any type: as text."""
+"""The option `filter` as text: DuckDB's Python functions take no arguments of whatever type."""
 
 from __future__ import annotations
 

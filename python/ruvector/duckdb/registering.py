@@ -28,8 +28,9 @@ HIT = "distance FLOAT"
 WIDE = f"STRUCT(id_int64 BIGINT, id_uint64 UBIGINT, id_str VARCHAR, {HIT})[]"
 CODE = "STRUCT(code BLOB, norm FLOAT, f_add FLOAT, f_rescale FLOAT, f_error FLOAT)"
 INFO = (
-    "STRUCT(name VARCHAR, path VARCHAR, rows BIGINT, dim INTEGER, metric VARCHAR, bits INTEGER, nlist INTEGER, "
-    "id_type VARCHAR, vectors VARCHAR, null_count BIGINT, memory_bytes BIGINT, mapped_bytes BIGINT)"
+    "STRUCT(name VARCHAR, path VARCHAR, rows BIGINT, dim INTEGER, metric VARCHAR, bits INTEGER, "
+    "nlist INTEGER, id_type VARCHAR, vectors VARCHAR, null_count BIGINT, memory_bytes BIGINT, "
+    "mapped_bytes BIGINT)"
 )
 # A database knows its door by a number: DuckDB keeps the functions, and they keep the door.
 _doors: weakref.WeakValueDictionary[int, Door] = weakref.WeakValueDictionary()
@@ -43,8 +44,9 @@ def register(con: DuckDBPyConnection, /, **indexes: Index) -> None:
 
     May be called as often as one likes: to add names, to give a name to another index, for another
     connection. Names belong to the database, so its other connections and cursors see them; the functions
-    belong to the connection, and each cursor needs a call of its own. Statements that are running go on with the indexes
-    they began with, which are kept until their connection begins another statement, for ten minutes at most.
+    belong to the connection, and each cursor needs a call of its own. Statements that are running go on with
+    the indexes they began with. These are kept until their connection begins another statement, or until it
+    has asked nothing for ten minutes.
 
     Parameters
     ----------
@@ -143,7 +145,7 @@ def called(function: Callable[..., Any], count: int) -> Callable[..., Any]:
 
     call.__annotations__ = {}
     parameters = [Parameter(f"column_{at}", Parameter.POSITIONAL_ONLY) for at in range(count)]
-    call.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    vars(call)["__signature__"] = Signature(parameters)
     return call
 
 
@@ -151,16 +153,20 @@ def _create(con: DuckDBPyConnection, door: Door) -> None:
     number = next(_numbers)
     _doors[number] = door
 
+    # Its types are not the same in all versions.
+    untyped: Any = con
+    create_function = untyped.create_function
+
     def create(
         name: str, function: Callable[..., Any], takes: list[str], gives: str, *, volatile: bool = False
     ) -> None:
-        con.create_function(
+        create_function(
             f"__ruvector_{name}",
             called(function, len(takes)),
-            takes,  # type: ignore[arg-type]
-            gives,  # type: ignore[arg-type]
-            type="arrow",  # type: ignore[arg-type]
-            null_handling="special",  # type: ignore[arg-type]
+            takes,
+            gives,
+            type="arrow",
+            null_handling="special",
             side_effects=volatile,
         )
 
@@ -188,4 +194,4 @@ def _create(con: DuckDBPyConnection, door: Door) -> None:
     create("register", door.register, [text, text], INFO, volatile=True)
     create("unregister", door.unregister, [text], text, volatile=True)
     # The last one: a database that has it has them all.
-    con.create_function("__ruvector_door", lambda: number, [], "BIGINT")  # type: ignore[arg-type]
+    create_function("__ruvector_door", lambda: number, [], "BIGINT")
