@@ -16,6 +16,7 @@ from datafusion import SessionContext
 
 import ruvector as rv
 from ruvector.datafusion import register, unregister
+from ruvector.datafusion.registration import _catalogs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -235,6 +236,19 @@ def test_names_are_registered_replaced_and_taken_away(
         rows(other, count.format("many"))
 
 
+def test_what_is_no_index_gets_no_name(ctx: SessionContext) -> None:
+    with pytest.raises(rv.InvalidParameter, match=r"^docs: expected an index, got str$"):
+        register(ctx, docs="docs.arrow")  # type: ignore[arg-type]
+    with pytest.raises(
+        rv.InvalidParameter, match=r'^name: expected the name of a registered index, got "nope"$'
+    ):
+        unregister(ctx, "nope")
+    with pytest.raises(
+        rv.InvalidParameter, match=r'^name: expected the name of a registered index, got "docs"$'
+    ):
+        unregister(SessionContext(), "docs")
+
+
 def test_a_build_reads_what_datafusion_reads(ctx: SessionContext, docs: Vectors, tmp_path: Path) -> None:
     sql = f"SELECT rows FROM ruvector_build('docs', 'v', '{tmp_path}/{{}}.arrow', {{options}})"
     assert rows(ctx, sql.format("all", options="{id: 'id'}")) == [(2000,)]
@@ -268,15 +282,14 @@ def test_functions_run_in_many_threads(ctx: SessionContext, index: rv.Index, que
 
 
 def test_a_context_that_is_gone_holds_no_index(docs: Vectors) -> None:
-    class Named:
-        """What can be watched: an index cannot."""
-
     ctx = SessionContext()
-    register(ctx, docs=rv.build(docs))
-    rows(ctx, "SELECT rows FROM ruvector_index_info('docs')")
-    watched = Named()
-    ctx.watched = watched
-    gone = weakref.ref(watched)
-    del ctx, watched
+    register(ctx, many=rv.build(docs))
+    found = ctx.sql("SELECT rows FROM ruvector_index_info('many')")
+    assert found.to_pylist() == [{"rows": 2000}]
+    catalog = weakref.ref(_catalogs[ctx])
+    del ctx
     gc.collect()
-    assert gone() is None
+    assert found.to_pylist() == [{"rows": 2000}]
+    del found
+    gc.collect()
+    assert catalog() is None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from ruvector._ruvector import Index
 from ruvector._sql import Catalog
+from ruvector._sql.refusal import refuse
 from ruvector.datafusion.changes import Changes
 from ruvector.datafusion.engine import engine
 from ruvector.datafusion.frames import plainly
@@ -15,15 +18,15 @@ from ruvector.datafusion.tables import TableFunctions
 if TYPE_CHECKING:
     from datafusion import SessionContext
 
-    from ruvector._ruvector import Index
     from ruvector.datafusion.engine import Context
 
 __all__ = ["register", "unregister"]
 
 _catalogs: WeakKeyDictionary[SessionContext, Catalog] = WeakKeyDictionary()
+_lock = threading.Lock()
 
 
-def register(ctx: SessionContext, **indexes: Index) -> None:
+def register(ctx: SessionContext, /, **indexes: Index) -> None:
     """
     Make the SQL functions known to a context, and name indexes for them.
 
@@ -37,6 +40,11 @@ def register(ctx: SessionContext, **indexes: Index) -> None:
     **indexes
         Indexes by the names that SQL shall have for them. The index stays in memory, and may go on to change.
 
+    Raises
+    ------
+    InvalidParameter
+        If what is to be named is no index.
+
     Examples
     --------
     >>> import ruvector as rv
@@ -47,16 +55,19 @@ def register(ctx: SessionContext, **indexes: Index) -> None:
     >>> ctx.sql("SELECT * FROM ruvector_knn('docs', [3.0, 3.0], {k: 2}) ORDER BY distance").to_pylist()
     [{'id': 1, 'distance': 1.0}, {'id': 0, 'distance': 18.0}]
     """
-    catalog = _catalogs.get(ctx)
-    if catalog is None:
-        catalog = Catalog()
-        _add_functions(ctx, catalog)
-        _catalogs[ctx] = catalog
+    for name, index in indexes.items():
+        if not isinstance(index, Index):  # pyright: ignore[reportUnnecessaryIsInstance] - from untyped callers
+            raise refuse(name, "an index", type(index).__qualname__)
+    with _lock:
+        catalog = _catalogs.get(ctx)
+        if catalog is None:
+            catalog = _catalogs[ctx] = Catalog()
+            _add_functions(ctx, catalog)
     for name, index in indexes.items():
         catalog.register(name, index)
 
 
-def unregister(ctx: SessionContext, *names: str) -> None:
+def unregister(ctx: SessionContext, /, *names: str) -> None:
     """
     Take names away from indexes, which live on wherever else they are held.
 
