@@ -263,6 +263,22 @@ def test_what_the_documentation_shows_runs(module: str) -> None:
     assert doctest.testmod(importlib.import_module(f"ruvector.datafusion{module}")).failed == 0
 
 
+def test_a_build_reads_partitions_in_order_and_dealt_out_rows_as_they_come(
+    ctx: SessionContext, docs: Vectors, tmp_path: Path
+) -> None:
+    vector = pa.list_(pa.float32(), 32)
+    table = pa.table({"id": np.arange(2000), "v": pa.array(docs.tolist(), vector)})
+    frame = ctx.create_dataframe([[batch] for batch in table.to_batches(300)])
+    ctx.register_table("parts", frame)
+    rows(ctx, f"SELECT * FROM ruvector_build('parts', 'v', '{tmp_path}/parts.arrow')")
+    assert rv.open(tmp_path / "parts.arrow").digest == rv.build(docs).digest
+    ctx.sql("CREATE VIEW filtered AS SELECT * FROM parts WHERE id % 2 = 0")
+    rows(ctx, f"SELECT * FROM ruvector_build('filtered', 'v', '{tmp_path}/half.arrow', {{id: 'id'}})")
+    half = rv.open(tmp_path / "half.arrow")
+    assert sorted(half) == list(range(0, 2000, 2))
+    assert half.search(docs[::2].copy(), k=1).to_numpy()[0].ravel().tolist() == list(range(0, 2000, 2))
+
+
 def test_functions_run_in_many_threads(ctx: SessionContext, index: rv.Index, queries: Vectors) -> None:
     failed: list[BaseException] = []
 

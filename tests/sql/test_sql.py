@@ -69,7 +69,7 @@ def compare(record: Record, answer: pa.Table, expected: list[str], where: str) -
     for letter, column in zip(record.types, answer.schema, strict=True):
         assert LETTERS[letter](column.type), f"{where}\n{letter} for {column}"
     columns = [[text(value) for value in column.to_pylist()] for column in answer.columns]
-    found = [" ".join(row) for row in zip(*columns, strict=True)]
+    found = [" ".join(" ".join(row).split()) for row in zip(*columns, strict=True)]
     wanted = [" ".join(row.split()) for row in expected]
     if record.rowsort:
         found, wanted = sorted(found), sorted(wanted)

@@ -89,7 +89,14 @@ def unnested(frame: Frame, name: str, parts: Mapping[str, str], *, keep_nulls: b
 
 
 def batches(frame: Frame) -> Iterator[Table]:
-    """Give the batches of a frame, one partition after the other: the same order each time."""
-    for partition in frame.execute_stream_partitioned():
-        for batch in partition:
+    """
+    Give the batches of a frame, without ever holding all of them.
+
+    One partition after the other, which is the order of the rows each time. Where DataFusion deals rows out
+    to its threads there is no order, and a partition that is not read piles up: then as they come.
+    """
+    is_dealt_out = "RepartitionExec" in frame.execution_plan().display_indent()
+    streams = [frame.execute_stream()] if is_dealt_out else frame.execute_stream_partitioned()
+    for stream in streams:
+        for batch in stream:
             yield batch.to_pyarrow()
