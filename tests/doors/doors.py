@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import datafusion
@@ -66,8 +67,9 @@ def duckdb_by(connect: Callable[[], duckdb.DuckDBPyConnection]) -> Callable[[Que
     return ask
 
 
+@cache
 def duckdb_with_functions() -> duckdb.DuckDBPyConnection:
-    """Connect to a DuckDB with the functions of the Python package."""
+    """Connect to a DuckDB with the functions of the Python package, once: it takes a while."""
     connection = duckdb.connect()
     ruvector.duckdb.register(connection)
     return connection

@@ -124,7 +124,7 @@ def questions(draw: st.DrawFn) -> tuple[Any, Any, Question]:
 
 
 @given(drawn=questions(), metric=st.sampled_from(METRICS))
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_few_rows_with_ties_and_nulls(drawn: Any, metric: Any, tmp_path: Path) -> None:
     docs, ids, question = drawn
     path = tmp_path / "docs.arrow"
