@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import datafusion
+import duckdb
 import polars as pl
 import pytest
 from hypothesis import settings
@@ -12,15 +14,19 @@ from hypothesis import settings
 settings.register_profile("house", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("house")
 
+ENGINES = (pl, duckdb, datafusion)
+
 
 def pytest_configure() -> None:
-    """Refuse to run on another Polars than the one that was asked for."""
-    expected = os.environ.get("POLARS_EXPECTED", pl.__version__)
-    if pl.__version__ != expected:
-        message = f"asked for polars {expected}, found {pl.__version__} in {pl.__file__}"
-        raise pytest.UsageError(message)
+    """Refuse to run on another version of an engine than the one that was asked for."""
+    for engine in ENGINES:
+        name, version = engine.__name__, engine.__version__
+        expected = os.environ.get(f"{name.upper()}_EXPECTED", version)
+        if version != expected:
+            message = f"asked for {name} {expected}, found {version} in {engine.__file__}"
+            raise pytest.UsageError(message)
 
 
 def pytest_report_header() -> str:
-    """Show which Polars is under test."""
-    return f"polars: {pl.__version__}"
+    """Show which engines are under test."""
+    return ", ".join(f"{engine.__name__}: {engine.__version__}" for engine in ENGINES)
