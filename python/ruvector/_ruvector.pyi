@@ -41,6 +41,7 @@ __all__ = [
     "build",
     "build_stream",
     "cpu_features",
+    "distance",
     "exact_search",
     "is_rbpx1",
     "open",
@@ -58,6 +59,7 @@ __all__ = [
     "preset_put_batch",
     "preset_rotation",
     "preset_scores",
+    "quantize",
     "read_rbpx1",
     "recall_at_k",
     "simd_level",
@@ -292,6 +294,96 @@ def exact_search(
     [[1, 0]]
     """
 
+def distance(
+    a: Queries, b: Queries, metric: Metric = "l2sq", *, threads: SupportsIndex | None = None
+) -> ArrowColumn:
+    """
+    Measure the distance between the vectors of each row.
+
+    Parameters
+    ----------
+    a, b
+        Columns of as many vectors of as many dimensions. One vector is measured against every row of the
+        other column.
+    metric
+        As in `build`.
+    threads
+        As in `Index.search`.
+
+    Returns
+    -------
+    ArrowColumn
+        float32, null where either vector is: bit for bit the distances of an exact search, where `a` is the
+        query.
+
+    Raises
+    ------
+    DimensionMismatch
+        If the columns are not of one width.
+    EmptyIndex
+        If no row of a column of lists tells its width.
+    InvalidParameter
+        If the columns are not of one length, or the metric is none.
+    InvalidVector, InvalidVectorType, KeyboardInterrupt
+        As in `build`.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> import ruvector as rv
+    >>> pa.array(rv.distance([[0.0, 0.0], None], [3.0, 4.0], "l2")).to_pylist()
+    [5.0, None]
+    """
+
+def quantize(
+    vectors: Queries,
+    bits: SupportsIndex = 1,
+    seed: SupportsIndex = 0,
+    *,
+    threads: SupportsIndex | None = None,
+) -> ArrowColumn:
+    """
+    Code each vector by itself, around the origin: RaBitQ without an index.
+
+    A vector is rotated by the seed, as `Rotation` does, and each of its `padded_dim` coordinates becomes a
+    whole number ``u`` of `bits` bits. With ``z = u - (2**bits - 1) / 2`` and a query ``q`` rotated by the same
+    seed, ``f_add + q @ q + f_rescale * (z @ q)`` estimates the squared distance. Its standard deviation is
+    ``f_error * norm(q)``.
+
+    Parameters
+    ----------
+    vectors
+        A column of vectors.
+    bits
+        Bits per dimension, 1 to 9.
+    seed
+        As in `build`.
+    threads
+        As in `Index.search`.
+
+    Returns
+    -------
+    ArrowColumn
+        A struct of ``code``, binary: `bits` planes of ``padded_dim / 8`` bytes, the highest bit of all numbers
+        first, dimension ``i`` in bit ``i % 8`` of byte ``i // 8``; of ``norm``, the length of the vector; and
+        of ``f_add``, ``f_rescale`` and ``f_error``, all float32. Null where the vector is.
+
+    Raises
+    ------
+    EmptyIndex
+        If no row of a column of lists tells its width.
+    InvalidParameter, InvalidVector, InvalidVectorType, KeyboardInterrupt
+        As in `build`.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> import ruvector as rv
+    >>> code = pa.array(rv.quantize([[3.0, 4.0]], bits=2)).to_pylist()[0]
+    >>> len(code["code"]), code["norm"]
+    (16, 5.0)
+    """
+
 def recall_at_k(found: Hits, truth: Hits) -> float:
     """
     Return the share of the true neighbours that were found, averaged over the queries that have any.
@@ -517,6 +609,7 @@ class Index:
         nprobe: SupportsIndex | None = None,
         epsilon: float | None = None,
         exact: bool = False,
+        rerank: bool = True,
         threads: SupportsIndex | None = None,
     ) -> Hits:
         """
@@ -550,6 +643,10 @@ class Index:
             theorem 3.2; the paper's 1.9 drops 2.9 % wrongly). 0 trusts the estimate.
         exact
             Compare with every row.
+        rerank
+            False gives the codes' estimates although there are vectors, which are not looked at then: quicker
+            where they are on disk, and good with several bits (see `build`). Rows that were added lately have
+            no codes yet and are compared exactly.
         threads
             Default: every core that this process may use. Hits do not depend on it.
 
@@ -599,6 +696,7 @@ class Index:
         nprobe: SupportsIndex | None = None,
         epsilon: float | None = None,
         exact: bool = False,
+        rerank: bool = True,
         threads: SupportsIndex | None = None,
     ) -> Table:
         """
@@ -1010,6 +1108,27 @@ class Index:
         1
         >>> index.compact()["dropped"]
         1
+        """
+
+    def snapshot(self) -> Index:
+        """
+        Give the index as it is now, for as long as one likes.
+
+        Costs nothing and copies nothing. Changes to this index are not seen by the snapshot, which refuses to
+        be changed itself; it may be searched, saved and closed by itself.
+
+        Raises
+        ------
+        InvalidParameter
+            If the index is closed; by the methods of the snapshot that would change it.
+
+        Examples
+        --------
+        >>> import ruvector as rv
+        >>> index = rv.build([[0.0], [1.0]])
+        >>> before = index.snapshot()
+        >>> index.delete([0]), len(index), len(before)
+        (1, 1, 2)
         """
 
     def save(

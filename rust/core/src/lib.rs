@@ -33,6 +33,7 @@ pub mod live;
 pub mod maxsim;
 pub mod metric;
 pub mod monitor;
+pub mod pairs;
 pub mod pool;
 pub mod rabitq;
 pub mod random;

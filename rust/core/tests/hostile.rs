@@ -89,7 +89,7 @@ fn open(bytes: &[u8], verify: bool) -> Result<(), PersistError> {
     };
     let queries = Vectors::from_f32("query", index.dim(), vec![0.5; 2 * index.dim()].into()).unwrap();
     for effort in [Effort::Recall(0.9), Effort::Nprobe(1), Effort::Exact] {
-        let params = SearchParams { k: 3, effort, epsilon: None, filter: None };
+        let params = SearchParams { k: 3, effort, ..SearchParams::default() };
         let _ = index.search(&queries, &params, &Pool::Inline, &Unwatched);
     }
     let _ = (index.verify(), index.digest(), index.memory_bytes(), index.to_bytes(Keep::AsIs));

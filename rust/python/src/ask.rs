@@ -27,6 +27,7 @@ pub(crate) struct Asked {
     pub(crate) nprobe: Option<Whole>,
     pub(crate) epsilon: Option<f64>,
     pub(crate) exact: bool,
+    pub(crate) rerank: bool,
     pub(crate) threads: Option<Whole>,
 }
 
@@ -41,14 +42,14 @@ impl Asked {
             None => Effort::Recall(self.recall),
         };
         let epsilon = self.epsilon.map(|epsilon| epsilon as f32);
-        Ok(SearchParams { k, effort, epsilon, filter: None })
+        Ok(SearchParams { k, effort, epsilon, filter: None, rerank: self.rerank })
     }
 }
 
 /// Queries as wide as the index.
 pub(crate) fn queries(py: Python<'_>, index: &Live, queries: &Bound<'_, PyAny>) -> Result<Vectors> {
     let width = Width { dim: index.snapshot().index().dim(), by: "the index" };
-    Given::read(queries, Role::Queries)?.vectors(py, None, Some(width))
+    Given::read(queries, Role::QUERIES)?.vectors(py, None, Some(width))
 }
 
 pub(crate) fn search(

@@ -104,7 +104,7 @@ pub(crate) fn exact_search(
     let (pool, kernels) = (pool(threads)?, Kernels::detect()?);
     let (vectors, ids) = corpus(py, data, ids, column, dim)?;
     let width = Width { dim: vectors.dim(), by: vectors.column() };
-    let queries = Given::read(queries, Role::Queries)?.vectors(py, None, Some(width))?;
+    let queries = Given::read(queries, Role::QUERIES)?.vectors(py, None, Some(width))?;
     let rows = vectors.len() - vectors.null_count();
     let size = rows.saturating_mul(vectors.dim()).saturating_mul(queries.len().max(1));
     let hits = interrupt::run(py, size, &mut Progress::off(), |monitor| {

@@ -45,8 +45,7 @@ impl PyIndex {
 
     /// The index, kept alive for as long as the caller needs it.
     pub(crate) fn get(&self) -> PyResult<Arc<Live>> {
-        let closed = || Error::invalid_parameter("index", "an open one", "one that is closed");
-        self.lock().index.clone().ok_or_else(|| Failure::from(closed()).into())
+        self.lock().index.clone().ok_or_else(closed)
     }
 
     /// The file it was saved to or opened from, if any.
@@ -78,6 +77,10 @@ impl PyIndex {
     }
 }
 
+fn closed() -> PyErr {
+    Failure::from(Error::invalid_parameter("index", "an open one", "one that is closed")).into()
+}
+
 fn full(path: PathBuf) -> PathBuf {
     absolute(&path).unwrap_or(path)
 }
@@ -87,9 +90,9 @@ impl PyIndex {
     /// The nearest rows of one query or of many.
     #[pyo3(
         signature = (queries, k=Whole(10), *, filter=None, recall=0.99, nprobe=None, epsilon=None, exact=false,
-            threads=None),
+            rerank=true, threads=None),
         text_signature = "($self, queries, k=10, *, filter=None, recall=0.99, nprobe=None, epsilon=None, \
-            exact=False, threads=None)"
+            exact=False, rerank=True, threads=None)"
     )]
     #[allow(clippy::too_many_arguments, reason = "keywords in Python")]
     fn search(
@@ -102,17 +105,19 @@ impl PyIndex {
         nprobe: Option<Whole>,
         epsilon: Option<f64>,
         exact: bool,
+        rerank: bool,
         threads: Option<Whole>,
     ) -> Result<PyHits> {
-        ask::search(py, &*self.get()?, queries, k, &Asked { recall, nprobe, epsilon, exact, threads }, filter)
+        let how = Asked { recall, nprobe, epsilon, exact, rerank, threads };
+        ask::search(py, &*self.get()?, queries, k, &how, filter)
     }
 
     /// What a search does for each query.
     #[pyo3(
         signature = (queries, k=Whole(10), *, filter=None, recall=0.99, nprobe=None, epsilon=None, exact=false,
-            threads=None),
+            rerank=true, threads=None),
         text_signature = "($self, queries, k=10, *, filter=None, recall=0.99, nprobe=None, epsilon=None, \
-            exact=False, threads=None)"
+            exact=False, rerank=True, threads=None)"
     )]
     #[allow(clippy::too_many_arguments, reason = "keywords in Python")]
     fn explain(
@@ -125,9 +130,10 @@ impl PyIndex {
         nprobe: Option<Whole>,
         epsilon: Option<f64>,
         exact: bool,
+        rerank: bool,
         threads: Option<Whole>,
     ) -> Result<PyTable> {
-        let how = Asked { recall, nprobe, epsilon, exact, threads };
+        let how = Asked { recall, nprobe, epsilon, exact, rerank, threads };
         ask::explain(py, &*self.get()?, queries, k, &how, filter)
     }
 
@@ -149,7 +155,7 @@ impl PyIndex {
         epsilon: Option<f64>,
         threads: Option<Whole>,
     ) -> Result<f64> {
-        let how = Asked { recall, nprobe, epsilon, exact: false, threads };
+        let how = Asked { recall, nprobe, epsilon, exact: false, rerank: true, threads };
         ask::measure_recall(py, &*self.get()?, queries, k, &how, filter)
     }
 
@@ -181,7 +187,7 @@ impl PyIndex {
         exact: bool,
         threads: Option<Whole>,
     ) -> Result<PyHits> {
-        let how = Asked { recall, nprobe, epsilon: None, exact, threads };
+        let how = Asked { recall, nprobe, epsilon: None, exact, rerank: true, threads };
         ask::within(py, &*self.get()?, queries, radius, &how, filter)
     }
 
@@ -197,7 +203,12 @@ impl PyIndex {
         exact: bool,
         threads: Option<Whole>,
     ) -> Result<PyHits> {
-        ask::neighbours(py, &*self.get()?, k, &Asked { recall, nprobe, epsilon: None, exact, threads })
+        ask::neighbours(
+            py,
+            &*self.get()?,
+            k,
+            &Asked { recall, nprobe, epsilon: None, exact, rerank: true, threads },
+        )
     }
 
     /// The neighbours of one query, a batch at a time.
@@ -212,7 +223,7 @@ impl PyIndex {
         exact: bool,
         threads: Option<Whole>,
     ) -> Result<PyNearest> {
-        let how = Asked { recall, nprobe: None, epsilon: None, exact, threads };
+        let how = Asked { recall, nprobe: None, epsilon: None, exact, rerank: true, threads };
         ask::iterate(py, &*self.get()?, query, batch, &how)
     }
 
@@ -292,6 +303,16 @@ impl PyIndex {
         let snapshot = self.get()?.snapshot();
         let ids = py.detach(|| snapshot.ids());
         ask::ids_as_list(py, &ids)?.try_iter()
+    }
+
+    /// The index as it is now, for as long as one likes.
+    fn snapshot(&self) -> PyResult<Self> {
+        let state = self.lock();
+        let index = state.index.as_ref().map(|index| Arc::new(index.freeze()));
+        let path = state.path.clone();
+        drop(state);
+        let index = Some(index.ok_or_else(closed)?);
+        Ok(Self { state: Mutex::new(State { index, path }) })
     }
 
     /// Write the index to a file.

@@ -8,11 +8,13 @@
     reason = "nobody links to this crate: who reads it, reads all of it"
 )]
 
+mod alone;
 mod args;
 mod arrays;
 mod ask;
 mod build;
 mod change;
+mod column;
 mod cpu;
 mod describe;
 mod error;
@@ -35,15 +37,17 @@ mod table;
 mod _ruvector {
     #[pymodule_export]
     use super::{
+        alone::{distance, quantize},
         ask::PyNearest,
         build::{buffer_addresses, build, exact_search, open, recall_at_k},
+        column::PyArrowColumn,
         cpu::{cpu_features, simd_level},
         hits::{PyHits, PyNestedHits},
         index::PyIndex,
         multi::PyMultiVectorIndex,
         pickle::{from_bytes, from_path},
         preset::{
-            codes::{PyArrowColumn, preset_ids, preset_norms, preset_packed},
+            codes::{preset_ids, preset_norms, preset_packed},
             originals::preset_originals,
             preset_adopt, preset_build, preset_held_bytes, preset_put, preset_put_batch,
             rotation::{PyRotation, preset_rotation},

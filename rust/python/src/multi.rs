@@ -123,7 +123,7 @@ impl PyMultiVectorIndex {
     ) -> Result<PyHits> {
         let (k, pool) = (k.count("k")?, pool(threads)?);
         let dim = self.index.index().dim();
-        let given = Given::read(queries, Role::Queries)?;
+        let given = Given::read(queries, Role::QUERIES)?;
         let queries = if let Some(queries) = documents(&given, Some(dim))? {
             queries
         } else {

@@ -1,7 +1,7 @@
 //! What a search does for each query, counted.
 
 use super::{
-    Index, SearchParams, VectorsKept,
+    Index, SearchParams,
     reach::{Breadth, Effort, Reach},
     scan::{self, Tally},
     sink::{Estimates, Rerank},
@@ -40,10 +40,8 @@ impl Index {
         let k = params.k.min(allowed);
         let compares = Explained { codes: 0, reranked: allowed, on_target: true, ..Explained::default() };
         let by_scan = if k == 0 { None } else { self.reach(params, k)? };
-        let sparse = params
-            .filter
-            .as_deref()
-            .is_some_and(|filter| self.vectors_kept() != VectorsKept::None && self.is_sparse(filter, k));
+        let sparse =
+            params.filter.as_deref().is_some_and(|filter| self.reranks(params) && self.is_sparse(filter, k));
         let Some(reach) = by_scan.filter(|_| !sparse) else {
             let each = |row| (!queries.is_null(row)).then_some(compares);
             return Ok((0..queries.len()).map(each).collect());
@@ -72,7 +70,7 @@ impl Index {
             reranked,
             on_target: tally.lists == self.router().nlist() || (measured && self.is_usual(queries, row)),
         };
-        if self.vectors_kept() == VectorsKept::None {
+        if !self.reranks(params) {
             let found = scan::run(self, queries, row..row + 1, reach, filter, |_| Estimates::new(k));
             let (sink, tally) = found.into_iter().next()??;
             return Some(told(tally, sink.survived, 0));

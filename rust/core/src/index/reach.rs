@@ -72,11 +72,16 @@ impl Index {
         let nlist = self.router().nlist();
         let filter = params.filter.as_deref();
         let (breadth, lists, enough, recall) = match params.effort {
+            Effort::Exact if !params.rerank => {
+                return Err(Error::invalid_parameter("rerank", "true with exact", "false"));
+            }
             Effort::Exact => return Ok(None),
             Effort::Recall(recall) if !(recall > 0.0 && recall <= 1.0) => {
                 return Err(Error::invalid_parameter("recall", "above 0, at most 1", recall.to_string()));
             }
-            Effort::Recall(1.0) if self.vectors_kept() != VectorsKept::None => return Ok(None),
+            Effort::Recall(1.0) if params.rerank && self.vectors_kept() != VectorsKept::None => {
+                return Ok(None);
+            }
             Effort::Recall(recall) => {
                 let spread = match filter {
                     Some(filter) => self.spread_behind(filter, k, recall),

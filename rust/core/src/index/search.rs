@@ -38,11 +38,13 @@ pub struct SearchParams {
     pub epsilon: Option<f32>,
     /// The rows that may be returned; `None` allows all of them.
     pub filter: Option<Arc<Filter>>,
+    /// Whether distances are exact where the index has vectors. False gives the codes' estimates all the same.
+    pub rerank: bool,
 }
 
 impl Default for SearchParams {
     fn default() -> Self {
-        Self { k: 10, effort: Effort::Recall(DEFAULT_RECALL), epsilon: None, filter: None }
+        Self { k: 10, effort: Effort::Recall(DEFAULT_RECALL), epsilon: None, filter: None, rerank: true }
     }
 }
 
@@ -51,7 +53,7 @@ impl Index {
     /// none.
     ///
     /// With vectors at hand (borrowed or stored) the distances are exact: codes and their error bound only decide
-    /// which rows are worth looking at. Without them the distances are the codes' estimates.
+    /// which rows are worth looking at. Without them, or without `rerank`, the distances are the codes' estimates.
     ///
     /// # Errors
     /// [`Error::DimensionMismatch`] for queries of another width, [`Error::InvalidVector`] for NaN or infinity,
@@ -70,6 +72,7 @@ impl Index {
             return Ok(self.no_hits(queries));
         }
         let has_vectors = self.vectors_kept() != VectorsKept::None;
+        let reranks = self.reranks(params);
         let Some(reach) = self.reach(params, k)? else {
             if !has_vectors {
                 let expected = "an index that stores or borrows its vectors";
@@ -77,7 +80,7 @@ impl Index {
             }
             return self.search_rows(filter, queries, k, pool, monitor);
         };
-        if let Some(filter) = filter.filter(|filter| has_vectors && self.is_sparse(filter, k)) {
+        if let Some(filter) = filter.filter(|filter| reranks && self.is_sparse(filter, k)) {
             return self.search_rows(Some(filter), queries, k, pool, monitor);
         }
         let each = queries.len().div_ceil(pool.threads() * TASKS_PER_THREAD).clamp(1, QUERIES_PER_TASK);
@@ -87,15 +90,24 @@ impl Index {
                 return Err(Error::Interrupted);
             }
             let span = task * each..((task + 1) * each).min(queries.len());
-            let found = self.answer(queries, span, k, reach, filter);
+            let found = if reranks {
+                self.reranked(queries, span, k, reach, filter)
+            } else {
+                self.estimated(queries, span, k, reach, filter)
+            };
             monitor.advance(Phase::Search, 1, tasks);
             Ok(found)
         })?;
         let rows: Vec<_> = rows.into_iter().flatten().collect();
-        Ok(Hits::new(self.id_type(), self.metric(), has_vectors, &rows))
+        Ok(Hits::new(self.id_type(), self.metric(), reranks, &rows))
     }
 
-    fn answer(
+    /// Whether a search ends with exact distances.
+    pub(super) fn reranks(&self, params: &SearchParams) -> bool {
+        params.rerank && self.vectors_kept() != VectorsKept::None
+    }
+
+    fn reranked(
         &self,
         queries: &Vectors,
         rows: Range<usize>,
@@ -103,11 +115,19 @@ impl Index {
         reach: Reach,
         filter: Option<&Filter>,
     ) -> Vec<Option<Vec<Candidate<'_>>>> {
-        if self.vectors_kept() == VectorsKept::None {
-            let found = scan::run(self, queries, rows, reach, filter, |_| Estimates::new(k));
-            return found.into_iter().map(|sink| sink.map(|(sink, _)| sink.into_sorted())).collect();
-        }
         let found = scan::run(self, queries, rows, reach, filter, |vector| Rerank::new(self, vector, k));
+        found.into_iter().map(|sink| sink.map(|(sink, _)| sink.into_sorted())).collect()
+    }
+
+    fn estimated(
+        &self,
+        queries: &Vectors,
+        rows: Range<usize>,
+        k: usize,
+        reach: Reach,
+        filter: Option<&Filter>,
+    ) -> Vec<Option<Vec<Candidate<'_>>>> {
+        let found = scan::run(self, queries, rows, reach, filter, |_| Estimates::new(k));
         found.into_iter().map(|sink| sink.map(|(sink, _)| sink.into_sorted())).collect()
     }
 

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Hits,
+    Filter, Hits,
     exact::{self, Column},
     ids::Ids,
     ivf::{
@@ -94,10 +94,11 @@ fn exact_effort_equals_exact_search_to_the_last_bit() {
         let index = build(&table, &BuildParams { metric, nlist: Some(13), ..BuildParams::default() });
         let expected = answers(&truth(&table, None, &queries, metric, 7));
         for effort in [Effort::Exact, Effort::Recall(1.0)] {
-            let found = search(&index, &queries, &SearchParams { k: 7, effort, epsilon: None, filter: None });
+            let found = search(&index, &queries, &SearchParams { k: 7, effort, ..SearchParams::default() });
             assert_eq!(answers(&found), expected, "{metric}");
         }
-        let everywhere = SearchParams { k: 7, effort: Effort::Nprobe(13), epsilon: Some(8.0), filter: None };
+        let everywhere =
+            SearchParams { k: 7, effort: Effort::Nprobe(13), epsilon: Some(8.0), ..SearchParams::default() };
         assert_eq!(
             answers(&search(&index, &queries, &everywhere)),
             expected,
@@ -239,7 +240,7 @@ fn every_query_gets_k_rows_however_few_lists_are_probed() {
         let hits = search(
             &index,
             &queries,
-            &SearchParams { k, effort: Effort::Nprobe(1), epsilon: None, filter: None },
+            &SearchParams { k, effort: Effort::Nprobe(1), ..SearchParams::default() },
         );
         assert!((0..10).all(|query| hits.of_query(query).len() == k.min(500)), "k {k}");
     }
@@ -258,6 +259,35 @@ fn without_vectors_the_estimates_rank() {
     let params = SearchParams { effort: Effort::Exact, ..SearchParams::default() };
     let error = codes.search(&queries, &params, &Pool::Inline, &Unwatched).unwrap_err();
     assert!(error.to_string().contains("holds codes only"), "{error}");
+}
+
+#[test]
+fn without_rerank_an_index_answers_like_its_codes_alone() {
+    let (table, queries) = split(3000, 50, 256);
+    for bits in [1, 4] {
+        let whole = build(&table, &BuildParams { bits, ..BuildParams::default() });
+        let mut codes = Index::merge(whole.router().clone(), whole.segments().to_vec()).unwrap();
+        codes = codes.with_facts(0, whole.calibration().clone(), 0);
+        let few = Arc::new(Filter::from_rows((0..3000).filter(|row| row % 100 == 0), 3000));
+        for filter in [None, Some(few)] {
+            for effort in [Effort::Recall(0.9), Effort::Recall(1.0), Effort::Nprobe(3)] {
+                let params = SearchParams { effort, filter: filter.clone(), ..SearchParams::default() };
+                let plain = SearchParams { rerank: false, ..params.clone() };
+                let found = search(&whole, &queries, &plain);
+                assert!(!found.is_exact());
+                assert_eq!(
+                    answers(&found),
+                    answers(&search(&codes, &queries, &params)),
+                    "{bits} bits, {effort:?}"
+                );
+                let explained = whole.explain(&queries, &plain, &Pool::Inline).unwrap();
+                assert!(explained.iter().flatten().all(|told| told.reranked == 0));
+            }
+        }
+        let params = SearchParams { effort: Effort::Exact, rerank: false, ..SearchParams::default() };
+        let error = whole.search(&queries, &params, &Pool::Inline, &Unwatched).unwrap_err();
+        assert_eq!(error.to_string(), "rerank: expected true with exact, got false");
+    }
 }
 
 #[test]
@@ -329,7 +359,7 @@ proptest! {
         prop_assume!(rows > 0);
         let table = column(values[..rows * dim].iter().map(|&value| f32::from(value)).collect(), dim);
         let index = build(&table, &BuildParams { metric, nlist: Some(nlist), seed: 5, bits: 1 });
-        let params = SearchParams { k, effort: Effort::Nprobe(nlist), epsilon: Some(12.0), filter: None };
+        let params = SearchParams { k, effort: Effort::Nprobe(nlist), epsilon: Some(12.0), ..SearchParams::default() };
         let found = search(&index, &table, &params);
         prop_assert_eq!(answers(&found), answers(&truth(&table, None, &table, metric, k)));
     }

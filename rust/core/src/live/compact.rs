@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Live,
+    Live, Writer,
     delta::Delta,
     draft::Work,
     lock,
@@ -66,10 +66,12 @@ impl Live {
     /// [`Error::InvalidParameter`] when centroids are to be trained and the index keeps codes only,
     /// [`Error::Interrupted`] when the monitor says so. Nothing is changed then.
     pub fn compact(&self, retrain: Retrain, pool: &Pool, monitor: &dyn Monitor) -> Result<Compacted> {
-        let mut writer = lock(&self.writer);
+        self.rearrange(&mut *self.writer()?, retrain, Work { pool, monitor })
+    }
+
+    fn rearrange(&self, writer: &mut Writer, retrain: Retrain, work: Work<'_>) -> Result<Compacted> {
         let mut next = Snapshot::clone(&self.snapshot());
-        let (spread, work) = (writer.spread, Work { pool, monitor });
-        let report = next.compact(spread, retrain, work)?;
+        let report = next.compact(writer.spread, retrain, work)?;
         writer.recent.clear();
         if report.retrained {
             writer.spread = next.spread();
@@ -88,7 +90,8 @@ impl Live {
             return Err(Error::EmptyIndex("all rows were deleted".into()));
         }
         if !snapshot.is_sealed() {
-            self.compact(Retrain::Never, pool, monitor)?;
+            // Rows stay what they are: even a snapshot may do this.
+            self.rearrange(&mut lock(&self.writer), Retrain::Never, Work { pool, monitor })?;
             snapshot = self.snapshot();
         }
         Ok(Arc::clone(&snapshot.index))

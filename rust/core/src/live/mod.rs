@@ -64,6 +64,8 @@ pub struct Live {
     /// Locked only to take or to swap the pointer.
     current: Mutex<Arc<Snapshot>>,
     writer: Mutex<Writer>,
+    /// Whether changes are refused.
+    frozen: bool,
 }
 
 /// What only the one writer there is at a time needs to know.
@@ -78,7 +80,14 @@ struct Writer {
 impl Live {
     /// A handle on an index. Costs nothing before the first change, which looks at every row number once.
     pub fn new(index: Index) -> Self {
-        Self { current: Mutex::new(Arc::new(Snapshot::new(index))), writer: Mutex::default() }
+        Self { current: Mutex::new(Arc::new(Snapshot::new(index))), writer: Mutex::default(), frozen: false }
+    }
+
+    /// Another handle on the current state, which does not change: it sees no change made here, and refuses its own.
+    /// Nothing is copied.
+    #[must_use]
+    pub fn freeze(&self) -> Self {
+        Self { current: Mutex::new(self.snapshot()), writer: Mutex::default(), frozen: true }
     }
 
     /// The current state. It stays as it is, whatever happens to the index.
@@ -126,7 +135,7 @@ impl Live {
         monitor: &dyn Monitor,
     ) -> Result<Option<Range<i64>>> {
         let work = Work { pool, monitor };
-        let mut writer = lock(&self.writer);
+        let mut writer = self.writer()?;
         let mut next = self.begin(&mut writer, vectors, work)?;
         let rows: Vec<usize> = vectors.valid_rows(0..vectors.len()).collect();
         if rows.len() < vectors.len() {
@@ -165,7 +174,7 @@ impl Live {
     /// # Errors
     /// [`Error::InvalidType`] or [`Error::InvalidParameter`] for ids that the index cannot have.
     pub fn delete(&self, ids: &Ids) -> Result<usize> {
-        let mut writer = lock(&self.writer);
+        let mut writer = self.writer()?;
         let mut next = Snapshot::clone(&self.snapshot());
         let ids = ids.clone().cast("ids", next.id_type())?;
         next.begin(&mut writer);
@@ -190,7 +199,7 @@ impl Live {
     /// [`Error::InvalidParameter`] for a number that was never given to a row.
     pub fn upsert(&self, ids: &Ids, vectors: &Vectors, pool: &Pool, monitor: &dyn Monitor) -> Result<usize> {
         let work = Work { pool, monitor };
-        let mut writer = lock(&self.writer);
+        let mut writer = self.writer()?;
         let mut next = self.begin(&mut writer, vectors, work)?;
         if let Some(row) = (0..vectors.len()).find(|&row| vectors.is_null(row)) {
             let reason = "is null, expected a vector (delete takes rows out)".into();
@@ -239,6 +248,14 @@ impl Live {
         check_values(vectors, next.index.metric(), work.pool, work.monitor)?;
         next.begin(writer);
         Ok(next)
+    }
+
+    /// The right to change the index, for one at a time.
+    fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
+        if self.frozen {
+            return Err(Error::invalid_parameter("index", "one that may change", "a snapshot"));
+        }
+        Ok(lock(&self.writer))
     }
 
     fn publish(&self, next: Snapshot) {

@@ -407,6 +407,39 @@ fn drift_is_noticed() {
     assert!(after < live.snapshot().index().dim() as f64 * 5.0, "{after}");
 }
 
+#[test]
+fn a_frozen_handle_stays_as_it_is() {
+    let rows: Vec<Vec<f32>> = (0..40).map(|row| vec![row as f32; DIM]).collect();
+    let index =
+        Index::build(column(&rows), None, &BuildParams::default(), &Pool::Inline, &Unwatched).unwrap();
+    let live = Live::new(index);
+    live.add(None, &column(&[vec![90.0; DIM]]), &Pool::Inline, &Unwatched).unwrap();
+    live.delete(&numbers(&[3])).unwrap();
+    let frozen = live.freeze();
+    let ids = || Snapshot::owned_ids(&frozen.snapshot().ids());
+    let before = ids();
+    for added in 0..40 {
+        live.add(None, &column(&[vec![100.0 + added as f32; DIM]]), &Pool::Inline, &Unwatched).unwrap();
+        live.delete(&numbers(&[added])).unwrap();
+    }
+    live.compact(Retrain::Always, &Pool::Inline, &Unwatched).unwrap();
+    assert_eq!(ids(), before);
+    assert_eq!(frozen.sealed(&Pool::Inline, &Unwatched).unwrap().len(), 40);
+    assert_eq!(ids(), before);
+    let one = column(&[vec![0.0; DIM]]);
+    let refused = [
+        frozen.add(None, &one, &Pool::Inline, &Unwatched).map(|_| ()),
+        frozen.upsert(&numbers(&[5]), &one, &Pool::Inline, &Unwatched).map(|_| ()),
+        frozen.delete(&numbers(&[5])).map(|_| ()),
+        frozen.merge(&live, &Pool::Inline, &Unwatched).map(|_| ()),
+        frozen.compact(Retrain::Never, &Pool::Inline, &Unwatched).map(|_| ()),
+    ];
+    for refusal in refused {
+        let text = refusal.unwrap_err().to_string();
+        assert_eq!(text, "index: expected one that may change, got a snapshot");
+    }
+}
+
 /// Every row of one generation has the same value, so an answer that mixes two states gives itself away.
 #[test]
 fn every_answer_is_that_of_one_state() {

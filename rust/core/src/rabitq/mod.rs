@@ -43,6 +43,7 @@
 //! The modules follow the data: an [`Encoder`] takes a residual, [`pack_block`] 32 codes for FastScan, prepare a [`Query`], and
 //! combine the sums with [`ListTerms`] into [`QueryTerms`] and [`BlockBounds`].
 
+mod alone;
 mod encode;
 mod encoder;
 mod estimate;
@@ -56,6 +57,7 @@ mod refine;
 #[cfg(test)]
 mod tests;
 
+pub use alone::{Quantized, Quantizer};
 pub use encode::{cosine_quality, encode, encode_bits};
 pub use encoder::{Coded, Encoder};
 pub use estimate::{BlockBounds, BlockFactors, HalfFactors, ListTerms, QueryTerms, list_terms};

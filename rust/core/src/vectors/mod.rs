@@ -235,6 +235,21 @@ impl Vectors {
         }
     }
 
+    /// [`Vectors::row`], refused if it holds NaN or infinity.
+    ///
+    /// # Errors
+    /// [`Error::InvalidVector`] naming the row and the element.
+    pub fn finite_row<'a>(&'a self, row: usize, scratch: &'a mut [f32]) -> Result<&'a [f32]> {
+        let vector = self.row(row, scratch);
+        match vector.iter().position(|value| !value.is_finite()) {
+            None => Ok(vector),
+            Some(at) => {
+                let reason = format!("element {at} is {}, expected a finite number", vector[at]);
+                Err(Error::InvalidVector { column: self.column.clone(), row, reason })
+            }
+        }
+    }
+
     /// Refuses the first vector in `rows` that holds NaN or infinity.
     ///
     /// # Errors
@@ -242,11 +257,7 @@ impl Vectors {
     pub fn check_finite(&self, rows: Range<usize>) -> Result<()> {
         let mut scratch = vec![0.0; self.dim];
         for row in self.valid_rows(rows) {
-            let vector = self.row(row, &mut scratch);
-            if let Some(at) = vector.iter().position(|value| !value.is_finite()) {
-                let reason = format!("element {at} is {}, expected a finite number", vector[at]);
-                return Err(Error::InvalidVector { column: self.column.clone(), row, reason });
-            }
+            self.finite_row(row, &mut scratch)?;
         }
         Ok(())
     }

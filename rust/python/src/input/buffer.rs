@@ -28,14 +28,14 @@ pub(super) fn array(object: &Bound<'_, PyAny>, role: Role) -> Result<ArrayRef> {
         return Err(invalid(role, role.numbers(), dtype(object)?).into());
     };
     match (role, &shape[..]) {
-        (Role::Ids | Role::Queries | Role::Filter, [_]) => Ok(number.column(borrow(view, role)?)),
-        (Role::Vectors | Role::Queries, &[rows, dim]) => {
+        (Role::Ids | Role::Queries(_) | Role::Filter, [_]) => Ok(number.column(borrow(view, role)?)),
+        (Role::Vectors | Role::Queries(_), &[rows, dim]) => {
             vectors(number.column(borrow(view, role)?), rows, dim, role)
         }
         _ => {
             let expected = match role {
                 Role::Ids | Role::Filter => "one dimension",
-                Role::Queries => "one dimension (a query) or two (query, dim)",
+                Role::Queries(_) => "one dimension (a query) or two (query, dim)",
                 Role::Vectors => "two dimensions (row, dim)",
             };
             Err(invalid(role, expected, format!("shape {}", tuple(&shape))).into())
@@ -53,7 +53,7 @@ impl Role {
         match self {
             Self::Ids => "integers (or strings: call .tolist())",
             Self::Filter => "booleans or integers (or strings: call .tolist())",
-            Self::Vectors | Self::Queries => "float32 or float16 (call .astype(numpy.float32))",
+            Self::Vectors | Self::Queries(_) => "float32 or float16 (call .astype(numpy.float32))",
         }
     }
 }
@@ -87,7 +87,7 @@ impl Number {
 
     fn suits(self, role: Role) -> bool {
         match self {
-            Self::Float(bytes) => matches!(role, Role::Vectors | Role::Queries) && bytes <= 4,
+            Self::Float(bytes) => matches!(role, Role::Vectors | Role::Queries(_)) && bytes <= 4,
             Self::Signed(_) | Self::Unsigned(_) => matches!(role, Role::Ids | Role::Filter),
             Self::Bool => role == Role::Filter,
         }

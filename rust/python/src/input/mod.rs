@@ -26,16 +26,20 @@ use crate::error::{Result, warn};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Vectors,
-    Queries,
+    /// One vector or many, called so.
+    Queries(&'static str),
     Ids,
     Filter,
 }
 
 impl Role {
+    /// What a search is asked for.
+    pub(crate) const QUERIES: Self = Self::Queries("queries");
+
     fn name(self) -> &'static str {
         match self {
             Self::Vectors => "vectors",
-            Self::Queries => "queries",
+            Self::Queries(name) => name,
             Self::Ids => "ids",
             Self::Filter => "filter",
         }
@@ -83,7 +87,7 @@ impl Given {
             Role::Filter if object.is_instance_of::<PySet>() || object.is_instance_of::<PyFrozenSet>() => {
                 sequence::filter(object)?
             }
-            Role::Vectors | Role::Queries if is_sequence => sequence::vectors(object, role.name())?,
+            Role::Vectors | Role::Queries(_) if is_sequence => sequence::vectors(object, role.name())?,
             _ => buffer::array(object, role)?,
         };
         Ok(Self::column(role, String::new(), array.data_type().clone(), vec![array], false))
@@ -111,8 +115,11 @@ impl Given {
             warn(py, "CopyWarning", &CString::new(message).unwrap_or_default())?;
         }
         let is_number = matches!(picked.data_type, DataType::Float32 | DataType::Float16);
-        let chunks =
-            if self.role == Role::Queries && is_number { one_query(picked)? } else { picked.chunks() };
+        let chunks = if matches!(self.role, Role::Queries(_)) && is_number {
+            one_query(picked)?
+        } else {
+            picked.chunks()
+        };
         let by = |error| match (error, width) {
             (Error::DimensionMismatch { expected, actual_by, actual, .. }, Some(width)) => {
                 Error::DimensionMismatch { expected_by: width.by.into(), expected, actual_by, actual }

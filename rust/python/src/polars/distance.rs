@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Float32Array, new_null_array};
+use arrow_array::{ArrayRef, new_null_array};
 use arrow_schema::{DataType, Field};
-use ruvector_core::{Error, Metric, Vectors, distance::Prepared, kernel::Kernels};
+use ruvector_core::{Error, Metric, Unwatched, Vectors, pairs};
 
 use super::{Column, Refusal, Result, kwargs, kwargs::DistanceArgs, pool_for, vectors};
-
-/// Rows measured by one task.
-const ROWS_PER_TASK: usize = 4 * 1024;
 
 /// `Float32`, named after the first column.
 pub(super) fn field(fields: &[Field], pickled: &[u8]) -> Result<Field> {
@@ -39,79 +36,19 @@ pub(super) fn call(inputs: &[Column], pickled: &[u8]) -> Result<Column> {
         (Some(a), Some(b)) if a.dim() != b.dim() => {
             return Err(unequal((&one.name, a.dim()), (&other.name, b.dim())));
         }
-        (Some(a), Some(b)) if args.query_is_other => measure(&b, &a, rows, args.metric()?)?,
-        (Some(a), Some(b)) => measure(&a, &b, rows, args.metric()?)?,
+        (Some(a), Some(b)) if args.query_is_other => measure(&b, &a, args.metric()?)?,
+        (Some(a), Some(b)) => measure(&a, &b, args.metric()?)?,
         // A column whose rows are all null has no dimension, and no distance to anything.
         _ => new_null_array(&DataType::Float32, rows),
     };
     Ok(Column { name: one.name.clone(), data_type: DataType::Float32, chunks: vec![chunk] })
 }
 
-fn measure(queries: &Vectors, vectors: &Vectors, rows: usize, metric: Metric) -> Result<ArrayRef> {
-    let kernels = Kernels::detect()?;
+fn measure(queries: &Vectors, vectors: &Vectors, metric: Metric) -> Result<ArrayRef> {
+    let rows = queries.len().max(vectors.len());
     let pool = pool_for(rows.saturating_mul(vectors.dim()))?;
-    let tasks = pool.map(rows.div_ceil(ROWS_PER_TASK), |task| {
-        let span = task * ROWS_PER_TASK..((task + 1) * ROWS_PER_TASK).min(rows);
-        let mut pairs = Pairs::new(kernels, metric, queries, vectors)?;
-        span.map(|row| pairs.distance(row)).collect::<Result<Vec<_>, _>>()
-    });
-    let distances = tasks.map_err(vectors::refusal)?;
-    Ok(Arc::new(distances.into_iter().flatten().collect::<Float32Array>()))
-}
-
-/// One pair after the other, with the same buffers.
-struct Pairs<'a> {
-    kernels: Kernels,
-    metric: Metric,
-    queries: &'a Vectors,
-    vectors: &'a Vectors,
-    /// The query, where there is only one.
-    only: Option<Prepared>,
-    scratch: Vec<f32>,
-}
-
-impl<'a> Pairs<'a> {
-    fn new(
-        kernels: Kernels,
-        metric: Metric,
-        queries: &'a Vectors,
-        vectors: &'a Vectors,
-    ) -> Result<Self, Error> {
-        let mut pairs =
-            Self { kernels, metric, queries, vectors, only: None, scratch: vec![0.0; vectors.dim()] };
-        if queries.len() == 1 && !queries.is_null(0) {
-            pairs.only = Some(pairs.prepare(0)?);
-        }
-        Ok(pairs)
-    }
-
-    fn prepare(&mut self, row: usize) -> Result<Prepared, Error> {
-        let query = finite(self.queries, row, &mut self.scratch)?;
-        Ok(Prepared::new(self.kernels, self.metric, query))
-    }
-
-    fn distance(&mut self, row: usize) -> Result<Option<f32>, Error> {
-        let at = |column: &Vectors| if column.len() == 1 { 0 } else { row };
-        let (query, vector) = (at(self.queries), at(self.vectors));
-        if self.queries.is_null(query) || self.vectors.is_null(vector) {
-            return Ok(None);
-        }
-        let own = if self.only.is_none() { Some(self.prepare(query)?) } else { None };
-        let vector = finite(self.vectors, vector, &mut self.scratch)?;
-        Ok(self.only.as_ref().or(own.as_ref()).map(|query| query.distance(self.kernels, vector)))
-    }
-}
-
-/// One vector. NaN and infinity are refused as everywhere: the distance to NaN would come out as 0.
-fn finite<'a>(column: &'a Vectors, row: usize, scratch: &'a mut [f32]) -> Result<&'a [f32], Error> {
-    let vector = column.row(row, scratch);
-    match vector.iter().position(|value| !value.is_finite()) {
-        None => Ok(vector),
-        Some(at) => {
-            let reason = format!("element {at} is {}, expected a finite number", vector[at]);
-            Err(Error::InvalidVector { column: column.column().into(), row, reason })
-        }
-    }
+    let distances = pairs::distances(queries, vectors, metric, &pool, &Unwatched);
+    Ok(Arc::new(distances.map_err(vectors::refusal)?))
 }
 
 fn two_columns(count: usize) -> Refusal {

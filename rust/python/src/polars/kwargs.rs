@@ -42,7 +42,7 @@ impl KnnArgs {
             (false, None, Some(recall)) => Effort::Recall(recall),
             (false, None, None) => SearchParams::default().effort,
         };
-        SearchParams { k: self.k, effort, epsilon: self.epsilon, filter: None }
+        SearchParams { k: self.k, effort, epsilon: self.epsilon, ..SearchParams::default() }
     }
 }
 

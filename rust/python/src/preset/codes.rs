@@ -1,53 +1,13 @@
-//! The class `ArrowColumn`, and what an index keeps of each row: its id, its length, its code.
+//! What an index keeps of each row: its id, its length, its code.
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, FixedSizeBinaryArray, Float32Array, make_array};
+use arrow_array::{FixedSizeBinaryArray, Float32Array, make_array};
 use arrow_buffer::Buffer;
-use arrow_schema::Field;
-use pyo3::{prelude::*, types::PyCapsule};
+use pyo3::prelude::*;
 use ruvector_core::{Error, kernel::Kernels};
 
-use crate::{error::Result, export, index::PyIndex};
-
-/// One column, for whatever reads an Arrow array.
-#[pyclass(name = "ArrowColumn", module = "ruvector", frozen)]
-pub(crate) struct PyArrowColumn {
-    array: ArrayRef,
-    field: Field,
-}
-
-impl PyArrowColumn {
-    fn new(name: &str, array: ArrayRef) -> Self {
-        let field = Field::new(name, array.data_type().clone(), false);
-        Self { array, field }
-    }
-}
-
-#[pymethods]
-impl PyArrowColumn {
-    fn __len__(&self) -> usize {
-        self.array.len()
-    }
-
-    fn __repr__(&self) -> String {
-        format!("ArrowColumn({}: {}, {} rows)", self.field.name(), self.field.data_type(), self.array.len())
-    }
-
-    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyCapsule>> {
-        export::schema(py, &self.field)
-    }
-
-    #[pyo3(signature = (requested_schema=None))]
-    fn __arrow_c_array__<'py>(
-        &self,
-        py: Python<'py>,
-        requested_schema: Option<Bound<'py, PyAny>>,
-    ) -> Result<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
-        drop(requested_schema);
-        export::array(py, &self.field, &self.array)
-    }
-}
+use crate::{column::PyArrowColumn, error::Result, index::PyIndex};
 
 /// The ids of all rows, in their order.
 #[pyfunction]

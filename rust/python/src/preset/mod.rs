@@ -92,7 +92,7 @@ pub(crate) fn preset_put(
 ) -> Result<usize> {
     let live = index.get().get()?;
     let width = Width { dim: live.snapshot().index().dim(), by: "the index" };
-    let vectors = Given::read(vector, Role::Queries)?.vectors(py, None, Some(width))?;
+    let vectors = Given::read(vector, Role::QUERIES)?.vectors(py, None, Some(width))?;
     if vectors.len() != 1 {
         let actual = format!("{} vectors", vectors.len());
         return Err(Error::invalid_parameter("vector", "one vector", actual).into());

@@ -62,7 +62,7 @@ impl PyRotation {
     fn apply<'py>(&self, vector: &Bound<'py, PyAny>) -> Result<Bound<'py, PyArray1<f32>>> {
         let py = vector.py();
         let width = Width { dim: self.rotation.dim(), by: "the rotation" };
-        let vectors = Given::read(vector, Role::Queries)?.vectors(py, None, Some(width))?;
+        let vectors = Given::read(vector, Role::QUERIES)?.vectors(py, None, Some(width))?;
         if vectors.len() != 1 || vectors.is_null(0) {
             let actual = format!("{} vectors", vectors.len() - vectors.null_count());
             return Err(Error::invalid_parameter("vector", "one vector", actual).into());
