@@ -7,6 +7,7 @@ use ruvector_core::{Error, Filter, ids::Ids, live::Snapshot};
 
 use crate::{
     capi::{Column, Entry, Kind, Value},
+    ids,
     refusal::{Refusal, Result},
 };
 
@@ -43,23 +44,12 @@ impl Given {
         if span.end > items.rows() {
             return Err(Refusal("filter: DuckDB lent fewer items than its list has".into()));
         }
-        let valid = |at: &usize| !items.is_null(*at);
-        let pick = |at: usize| valid(&at).then_some(at);
         let array: ArrayRef = match items.kind() {
             Kind::Boolean => {
                 let flags = items.flags().unwrap_or_default();
-                Arc::new(span.map(|at| pick(at).map(|at| flags[at])).collect::<BooleanArray>())
+                Arc::new(span.map(|at| (!items.is_null(at)).then(|| flags[at])).collect::<BooleanArray>())
             }
-            Kind::Varchar => Arc::new(span.map(|at| items.text(at)).collect::<LargeStringArray>()),
-            Kind::UBigInt => {
-                let values = items.values::<u64>().unwrap_or_default();
-                Arc::new(span.map(|at| pick(at).map(|at| values[at])).collect::<UInt64Array>())
-            }
-            kind if is_whole(kind) => {
-                let values = items.wholes().unwrap_or_default();
-                Arc::new(span.map(|at| pick(at).map(|at| values[at])).collect::<Int64Array>())
-            }
-            kind => return Err(unfit(kind)),
+            kind => ids::array(&items, span).ok_or_else(|| unfit(kind))?,
         };
         Ok(Self(array))
     }

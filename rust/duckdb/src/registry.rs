@@ -34,6 +34,9 @@ struct Stamp {
 impl Stamp {
     fn of(path: &Path) -> std::io::Result<Self> {
         let data = fs::metadata(path)?;
+        if !data.is_file() {
+            return Err(std::io::ErrorKind::InvalidInput.into());
+        }
         #[cfg(unix)]
         let file = std::os::unix::fs::MetadataExt::ino(&data);
         #[cfg(not(unix))]

@@ -36,16 +36,21 @@ impl Output<'_> {
     /// Makes a row null.
     pub(crate) fn set_null(&mut self, row: usize) {
         assert!(row < self.rows, "row {row} of {}", self.rows);
-        call!(vector_ensure_validity_writable(self.vector));
-        let mask = call!(vector_get_validity(self.vector));
-        // SAFETY: the mask has been made, with a bit for each row.
-        let mask = unsafe { slice::from_raw_parts_mut(mask, self.rows.div_ceil(64)) };
-        mask[row / 64] &= !(1 << (row % 64));
+        self.validity()[row / 64] &= !(1 << (row % 64));
     }
 
     /// Makes all rows null.
     pub(crate) fn set_all_null(&mut self) {
-        (0..self.rows).for_each(|row| self.set_null(row));
+        if self.rows > 0 {
+            self.validity().fill(0);
+        }
+    }
+
+    fn validity(&mut self) -> &mut [u64] {
+        call!(vector_ensure_validity_writable(self.vector));
+        let mask = call!(vector_get_validity(self.vector));
+        // SAFETY: the mask has been made, with a bit for each row, and this output is the only one to it.
+        unsafe { slice::from_raw_parts_mut(mask, self.rows.div_ceil(64)) }
     }
 
     /// The numbers to write; `None` where the column is of another kind.
@@ -76,8 +81,9 @@ impl Output<'_> {
     /// The column of a struct's field.
     pub(crate) fn field(&mut self, at: u64) -> Output<'_> {
         assert!(self.kind == Kind::Struct, "{:?}", self.kind);
+        let field = call!(struct_vector_get_child(self.vector, at));
         // SAFETY: a struct's fields have as many rows, and are borrowed one at a time.
-        unsafe { Output::new(call!(struct_vector_get_child(self.vector, at)), self.rows) }
+        unsafe { Output::new(field, self.rows) }
     }
 
     /// Makes lists of so many items, one list per row, and returns the column of the items.
@@ -99,7 +105,8 @@ impl Output<'_> {
         if !(reserved && call!(list_vector_set_size(self.vector, offset)) == SUCCESS) {
             return Err(Refusal(format!("no room for {total} hits")));
         }
-        // SAFETY: room has been made for so many items, and the child is borrowed through its list.
-        Ok(unsafe { Output::new(call!(list_vector_get_child(self.vector)), total) })
+        let items = call!(list_vector_get_child(self.vector));
+        // SAFETY: room has been made for so many items, and the column is borrowed through its lists.
+        Ok(unsafe { Output::new(items, total) })
     }
 }

@@ -83,8 +83,9 @@ impl Rows<'_> {
         let mut write = Some(write);
         for (at, _) in (0..).zip(self.places).filter(|(_, place)| **place == column) {
             let Some(write) = write.take() else { break };
+            let vector = call!(data_chunk_get_vector(self.chunk, at));
             // SAFETY: DuckDB lends the chunk for this call, with room for as many rows as a vector has.
-            let mut output = unsafe { Output::new(call!(data_chunk_get_vector(self.chunk, at)), rows) };
+            let mut output = unsafe { Output::new(vector, rows) };
             write(&mut output)?;
         }
         Ok(())
@@ -136,8 +137,9 @@ unsafe fn get<'a, T>(data: Handle) -> Result<&'a T> {
 
 unsafe extern "C" fn bind<F: TableFunction>(info: Handle) {
     let bound = guard(|| {
+        let data = call!(bind_get_extra_info(info));
         // SAFETY: handed over by `register`, alive as long as the function.
-        let function: &F = unsafe { get(call!(bind_get_extra_info(info))) }?;
+        let function: &F = unsafe { get(data) }?;
         function.bind(&Arguments { info, lent: PhantomData })
     });
     match bound {
@@ -158,10 +160,12 @@ unsafe extern "C" fn bind<F: TableFunction>(info: Handle) {
 
 unsafe extern "C" fn start<F: TableFunction>(info: Handle) {
     let run = guard(|| {
+        let data = call!(init_get_extra_info(info));
         // SAFETY: handed over by `register`, alive as long as the function.
-        let function: &F = unsafe { get(call!(init_get_extra_info(info))) }?;
+        let function: &F = unsafe { get(data) }?;
+        let data = call!(init_get_bind_data(info));
         // SAFETY: handed over by `bind`, alive as long as the plan.
-        let bound: &F::Bound = unsafe { get(call!(init_get_bind_data(info))) }?;
+        let bound: &F::Bound = unsafe { get(data) }?;
         let places = (0..call!(init_get_column_count(info))).map(|at| call!(init_get_column_index(info, at)));
         Ok(Run::<F> { places: places.collect(), state: Mutex::new(function.start(bound)?) })
     });
@@ -176,12 +180,15 @@ unsafe extern "C" fn start<F: TableFunction>(info: Handle) {
 
 unsafe extern "C" fn next<F: TableFunction>(info: Handle, chunk: Handle) {
     let done = guard(|| {
+        let data = call!(function_get_extra_info(info));
         // SAFETY: handed over by `register`, alive as long as the function.
-        let function: &F = unsafe { get(call!(function_get_extra_info(info))) }?;
+        let function: &F = unsafe { get(data) }?;
+        let data = call!(function_get_bind_data(info));
         // SAFETY: handed over by `bind`, alive as long as the plan.
-        let bound: &F::Bound = unsafe { get(call!(function_get_bind_data(info))) }?;
+        let bound: &F::Bound = unsafe { get(data) }?;
+        let data = call!(function_get_init_data(info));
         // SAFETY: handed over by `start`, alive as long as the run.
-        let run: &Run<F> = unsafe { get(call!(function_get_init_data(info))) }?;
+        let run: &Run<F> = unsafe { get(data) }?;
         let mut state = run.state.lock().unwrap_or_else(PoisonError::into_inner);
         let capacity = call!(vector_size()) as usize;
         let mut rows = Rows { chunk, places: &run.places, capacity };
