@@ -2,6 +2,11 @@
 -- row of another table, options by name in scalar functions, and a build that sees what the statement sees. TEMP macros
 -- belong to one connection. `FROM ruvector_macros()` has the same text, a statement per row.
 
+-- Which statement asks, of which connection: the same for all chunks of one, another for the next. The last part has a
+-- prepared statement planned anew each time it runs.
+CREATE OR REPLACE TEMP MACRO __ruvector_statement() AS
+    concat_ws(' ', current_connection_id(), current_query_id(), txid_current());
+
 -- The nearest rows; of a query, or of each row of the tables before it.
 CREATE OR REPLACE TEMP MACRO ruvector_knn(
     index, query, k := 10, recall := NULL, nprobe := NULL, epsilon := NULL, rerank := NULL, exact := NULL,
@@ -10,8 +15,12 @@ CREATE OR REPLACE TEMP MACRO ruvector_knn(
 SELECT COLUMNS(__ruvector_columns(index)) AS '\1\2'
 FROM (
     SELECT unnest(__ruvector_search(
-        (SELECT __ruvector_narrow(pin, filter) FROM __ruvector_pin(index)), query, k,
-        {'recall': recall, 'nprobe': nprobe, 'epsilon': epsilon, 'rerank': rerank, 'exact': exact, 'metric': metric}
+        index, query, k,
+        {
+            'recall': recall, 'nprobe': nprobe, 'epsilon': epsilon, 'rerank': rerank, 'exact': exact,
+            'metric': metric, 'filter': filter
+        },
+        __ruvector_statement(), __ruvector_columns(index)
     ), recursive := true)
 );
 
@@ -22,26 +31,35 @@ CREATE OR REPLACE TEMP MACRO ruvector_within(
 SELECT COLUMNS(__ruvector_columns(index)) AS '\1\2'
 FROM (
     SELECT unnest(__ruvector_within(
-        (SELECT __ruvector_narrow(pin, filter) FROM __ruvector_pin(index)), query, radius,
-        {'recall': recall, 'nprobe': nprobe, 'exact': exact, 'metric': metric}
+        index, query, radius,
+        {'recall': recall, 'nprobe': nprobe, 'exact': exact, 'metric': metric, 'filter': filter},
+        __ruvector_statement(), __ruvector_columns(index)
     ), recursive := true)
 );
 
--- Hits as a value, of one state of the index for all rows.
+-- Hits as a value.
 CREATE OR REPLACE TEMP MACRO ruvector_search(
     index, query, k, recall := NULL, nprobe := NULL, epsilon := NULL, rerank := NULL, exact := NULL, metric := NULL,
     filter := NULL
 ) AS __ruvector_search_int(
-    (SELECT __ruvector_narrow(pin, filter) FROM __ruvector_pin(index)), query, k,
-    {'recall': recall, 'nprobe': nprobe, 'epsilon': epsilon, 'rerank': rerank, 'exact': exact, 'metric': metric}
+    index, query, k,
+    {
+        'recall': recall, 'nprobe': nprobe, 'epsilon': epsilon, 'rerank': rerank, 'exact': exact, 'metric': metric,
+        'filter': filter
+    },
+    __ruvector_statement(), NULL
 );
 
 CREATE OR REPLACE TEMP MACRO ruvector_search_text(
     index, query, k, recall := NULL, nprobe := NULL, epsilon := NULL, rerank := NULL, exact := NULL, metric := NULL,
     filter := NULL
 ) AS __ruvector_search_text(
-    (SELECT __ruvector_narrow(pin, filter) FROM __ruvector_pin(index)), query, k,
-    {'recall': recall, 'nprobe': nprobe, 'epsilon': epsilon, 'rerank': rerank, 'exact': exact, 'metric': metric}
+    index, query, k,
+    {
+        'recall': recall, 'nprobe': nprobe, 'epsilon': epsilon, 'rerank': rerank, 'exact': exact, 'metric': metric,
+        'filter': filter
+    },
+    __ruvector_statement(), NULL
 );
 
 CREATE OR REPLACE TEMP MACRO ruvector_quantize(v, bits := 1, seed := 0) AS system.main.ruvector_quantize(v, bits, seed);

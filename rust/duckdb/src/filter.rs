@@ -15,6 +15,12 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Given(ArrayRef);
 
+impl PartialEq for Given {
+    fn eq(&self, other: &Self) -> bool {
+        *self.0 == *other.0
+    }
+}
+
 impl Given {
     /// From the argument of a table function; `None` for NULL.
     pub(crate) fn of_value(value: &Value) -> Result<Option<Self>> {

@@ -2,7 +2,7 @@
 //!
 //! One file loads into every DuckDB from 1.4 on, because it is made for the stable C API 1.2.0 ([`capi`]). The functions
 //! of `sql/contract.md` are in [`functions`], one file per subject; [`registry`] knows which index a name means, and
-//! [`pins`] which state of it a running statement sees.
+//! [`statements`] which state of it a running statement sees.
 
 #[expect(unsafe_code, reason = "the one border to DuckDB, which is C")]
 mod capi;
@@ -12,8 +12,8 @@ mod hits;
 mod ids;
 mod jobs;
 mod options;
-mod pins;
 mod refusal;
 mod registry;
 mod spool;
+mod statements;
 mod vectors;

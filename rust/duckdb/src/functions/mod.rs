@@ -2,12 +2,12 @@
 //! macros of `sql/duckdb/macros.sql`.
 
 mod build;
+mod columns;
 mod distance;
 mod info;
 mod knn;
 mod macros;
 mod names;
-mod pin;
 mod quantize;
 mod recall;
 mod search;
@@ -16,17 +16,18 @@ use std::sync::Arc;
 
 use crate::{
     capi::{self, Connection},
+    hits::Shape,
     jobs::Jobs,
-    pins::Pins,
     refusal::Result,
     registry::Registry,
+    statements::Statements,
 };
 
 /// What the functions of a database share, for as long as it is open.
 #[derive(Debug, Default)]
 struct Shared {
     registry: Registry,
-    pins: Arc<Pins>,
+    statements: Statements,
     jobs: Arc<Jobs>,
 }
 
@@ -40,17 +41,15 @@ pub(crate) fn register(connection: &Connection<'_>) -> Result<()> {
     capi::register_table(names::Unregister(Arc::clone(&shared)), connection)?;
     capi::register_table(recall::Recall(Arc::clone(&shared)), connection)?;
     capi::register_table(macros::Macros, connection)?;
-    capi::register_table(pin::Pinned(Arc::clone(&shared)), connection)?;
     capi::register_table(build::Job(Arc::clone(&shared)), connection)?;
     let scalars = [
-        search::by_name(&shared, search::SEARCH),
-        search::by_name(&shared, search::SEARCH_TEXT),
-        search::by_pin(&shared, search::PINNED),
-        search::by_pin(&shared, search::PINNED_INT),
-        search::by_pin(&shared, search::PINNED_TEXT),
-        search::within_by_pin(&shared),
-        pin::narrow(&shared),
-        pin::columns(&shared),
+        search::nearest(&shared, c"ruvector_search", Shape::Numbers),
+        search::nearest(&shared, c"ruvector_search_text", Shape::Texts),
+        search::of_statement(&shared, c"__ruvector_search", Shape::Each),
+        search::of_statement(&shared, c"__ruvector_search_int", Shape::Numbers),
+        search::of_statement(&shared, c"__ruvector_search_text", Shape::Texts),
+        search::within_of_statement(&shared),
+        columns::columns(&shared),
         distance::distance(),
         quantize::quantize(),
         build::gather(&shared),
