@@ -129,7 +129,8 @@ fn write_numbers<'a>(runs: impl Iterator<Item = Run<'a>>, output: &mut Output<'_
     let mut values = output.values::<i64>().unwrap_or_default().iter_mut();
     for (hits, span) in runs {
         let Ids::Int64(ids) = hits.ids() else {
-            let expected = "ruvector_search: expected an index with int64 ids (ruvector_search_text takes any)";
+            let expected =
+                "ruvector_search: expected an index with int64 ids (ruvector_search_text takes any)";
             return Err(Refusal(format!("{expected}, got {}", hits.ids().id_type().name())));
         };
         values.by_ref().zip(&ids.values()[span]).for_each(|(value, id)| *value = *id);

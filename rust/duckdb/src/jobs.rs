@@ -17,11 +17,7 @@ use std::{
 };
 
 use arrow_array::ArrayRef;
-use ruvector_core::{
-    Error, Index, Monitor, Pool, Vectors,
-    format::Keep,
-    index::StreamParams,
-};
+use ruvector_core::{Error, Index, Monitor, Pool, Vectors, format::Keep, index::StreamParams};
 
 use crate::{
     refusal::{Refusal, Result},
@@ -165,7 +161,8 @@ mod tests {
     use super::*;
 
     fn plan(path: PathBuf) -> Plan {
-        let params = StreamParams { keep: Some(ruvector_core::vectors::Element::F32), ..StreamParams::default() };
+        let params =
+            StreamParams { keep: Some(ruvector_core::vectors::Element::F32), ..StreamParams::default() };
         Plan { column: "v".into(), path, has_ids: false, params }
     }
 

@@ -128,9 +128,8 @@ impl<'a> OptionColumns<'a> {
             return Err(Refusal(format!("{expected}, got {}", column.kind().name())));
         }
         for (name, field) in column.fields() {
-            let unfit = |expected: &str| {
-                Refusal(format!("{name}: expected {expected}, got {}", field.kind().name()))
-            };
+            let unfit =
+                |expected: &str| Refusal(format!("{name}: expected {expected}, got {}", field.kind().name()));
             let reals = || field.doubles().map(|values| (field, values)).ok_or_else(|| unfit("a number"));
             let flags = || field.flags().map(|values| (field, values)).ok_or_else(|| unfit("a boolean"));
             match name.to_lowercase().as_str() {

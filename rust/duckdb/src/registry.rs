@@ -94,8 +94,11 @@ impl Registry {
         let path = Path::new(path);
         let stamp = Stamp::of(path).map_err(|error| Error::persist(path, error))?;
         let opened = self.open(path, stamp)?;
-        let found =
-            Found { name: name.to_owned(), path: opened.path.clone(), snapshot: Arc::clone(&opened.snapshot) };
+        let found = Found {
+            name: name.to_owned(),
+            path: opened.path.clone(),
+            snapshot: Arc::clone(&opened.snapshot),
+        };
         let before = lock(&self.names).insert(name.to_owned(), opened);
         drop(before);
         Ok(found)

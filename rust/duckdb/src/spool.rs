@@ -142,9 +142,10 @@ impl Gathered {
             let lists = FixedSizeListArray::try_new(item, dim, elements, Some(NullBuffer::from(valid)))?;
             Vectors::from_arrays(column, &[Arc::new(lists) as ArrayRef], Some(self.dim))?
         };
-        let ids = self.ids.as_ref().map(|ids| {
-            Ids::collect(ids.id_type(), (first..first + rows).map(|at| ids.get(at)))
-        });
+        let ids = self
+            .ids
+            .as_ref()
+            .map(|ids| Ids::collect(ids.id_type(), (first..first + rows).map(|at| ids.get(at))));
         Ok(Chunk { vectors, ids })
     }
 }

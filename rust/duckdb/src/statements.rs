@@ -59,7 +59,12 @@ impl Statements {
     ///
     /// # Errors
     /// As [`Registry::find`].
-    pub(crate) fn state(&self, statement: &str, index: &str, registry: &Registry) -> Result<Arc<State>, Error> {
+    pub(crate) fn state(
+        &self,
+        statement: &str,
+        index: &str,
+        registry: &Registry,
+    ) -> Result<Arc<State>, Error> {
         let connection = statement.split(' ').next().unwrap_or_default();
         // Locked until the state is known: threads of one statement must not find two.
         let mut statements = lock(&self.0);

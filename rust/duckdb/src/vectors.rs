@@ -54,7 +54,8 @@ impl<'a> VectorColumn<'a> {
     ) -> Result<R> {
         let nulls: NullBuffer = rows.iter().map(|&row| !self.is_null(row)).collect();
         let nulls = (nulls.null_count() > 0).then_some(nulls);
-        let Some((items, _)) = self.items.filter(|_| nulls.as_ref().is_none_or(|nulls| nulls.null_count() < rows.len()))
+        let Some((items, _)) =
+            self.items.filter(|_| nulls.as_ref().is_none_or(|nulls| nulls.null_count() < rows.len()))
         else {
             let blank = ScalarBuffer::from(vec![0.0; rows.len() * dim]);
             return work(&self.vectors(blank, dim, nulls)?);
@@ -62,9 +63,8 @@ impl<'a> VectorColumn<'a> {
         let starts = self.starts(rows, by, dim)?;
         self.check_elements(&items, &starts, dim)?;
         let first = starts.first().copied().flatten();
-        let even = first.filter(|first| {
-            starts.iter().enumerate().all(|(at, start)| *start == Some(first + at * dim))
-        });
+        let even = first
+            .filter(|first| starts.iter().enumerate().all(|(at, start)| *start == Some(first + at * dim)));
         if let (Some(first), Kind::Float) = (even, items.kind()) {
             let answer = items.lend(first, rows.len() * dim, |values| {
                 let vectors = self.vectors(values, dim, None)?;
@@ -129,7 +129,9 @@ impl<'a> VectorColumn<'a> {
                 (None, Some(doubles)) => copy(doubles, to, start, |value| value as f32),
                 (None, None) => {
                     let (name, actual) = (self.name, items.kind().name());
-                    return Err(Refusal(format!("{name}: expected a list or an array of numbers, got one of {actual}")));
+                    return Err(Refusal(format!(
+                        "{name}: expected a list or an array of numbers, got one of {actual}"
+                    )));
                 }
             };
             copied.ok_or_else(|| self.cut())?;

@@ -51,6 +51,9 @@ pub fn encode_segment(
 }
 
 /// Refuses a number of bits that codes cannot have.
+///
+/// # Errors
+/// [`Error::InvalidParameter`] for anything but 1 to 9.
 pub fn check_bits(bits: u32) -> Result<()> {
     if (1..=MAX_BITS).contains(&bits) {
         return Ok(());

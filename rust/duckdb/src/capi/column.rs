@@ -101,7 +101,8 @@ impl<'a> Column<'a> {
         if self.kind == Kind::Null {
             return Some(NullBuffer::new_null(self.rows));
         }
-        let nulls = NullBuffer::new(BooleanBuffer::new(Buffer::from_slice_ref(self.validity()?), 0, self.rows));
+        let nulls =
+            NullBuffer::new(BooleanBuffer::new(Buffer::from_slice_ref(self.validity()?), 0, self.rows));
         (nulls.null_count() > 0).then_some(nulls)
     }
 
@@ -173,9 +174,7 @@ impl<'a> Column<'a> {
             Kind::UTinyInt => self.values::<u8>().map(widen),
             Kind::USmallInt => self.values::<u16>().map(widen),
             Kind::UInteger => self.values::<u32>().map(widen),
-            Kind::UBigInt => {
-                self.values::<u64>()?.iter().map(|&value| i64::try_from(value).ok()).collect()
-            }
+            Kind::UBigInt => self.values::<u64>()?.iter().map(|&value| i64::try_from(value).ok()).collect(),
             _ => None,
         }
     }
@@ -238,7 +237,8 @@ impl<'a> Column<'a> {
     /// The fields of a struct.
     pub(crate) fn fields(&self) -> Vec<(String, Self)> {
         let names = self.data_type().names().into_iter();
-        let field = |(at, name)| (name, Self::new(call!(struct_vector_get_child(self.vector, at)), self.rows));
+        let field =
+            |(at, name)| (name, Self::new(call!(struct_vector_get_child(self.vector, at)), self.rows));
         (0..).zip(names).map(field).collect()
     }
 
@@ -254,7 +254,8 @@ impl<'a> Column<'a> {
         let lease = Arc::new(());
         let start = NonNull::from(values).cast();
         // SAFETY: the memory stays for the call that lends this column, and no one keeps the buffer: see below.
-        let buffer = unsafe { Buffer::from_custom_allocation(start, size_of_val(values), Arc::clone(&lease) as _) };
+        let buffer =
+            unsafe { Buffer::from_custom_allocation(start, size_of_val(values), Arc::clone(&lease) as _) };
         let answer = work(ScalarBuffer::from(buffer));
         if Arc::strong_count(&lease) > 1 {
             // Someone would read memory that is no longer lent.

@@ -92,14 +92,17 @@ impl Output<'_> {
     /// When there are more items than an answer can hold.
     pub(crate) fn lists(&mut self, lengths: impl Iterator<Item = usize>) -> Result<Output<'_>> {
         let mut offset = 0;
-        let entries = self.values::<Entry>().ok_or_else(|| Refusal("expected a list to write into".into()))?;
+        let entries =
+            self.values::<Entry>().ok_or_else(|| Refusal("expected a list to write into".into()))?;
         for (entry, length) in entries.iter_mut().zip(lengths) {
             *entry = Entry { offset, length: length as u64 };
             offset += length as u64;
         }
         let total = offset as usize;
         if total > MOST_ITEMS {
-            return Err(Refusal(format!("{total} hits are more than one answer can hold: ask for a smaller k")));
+            return Err(Refusal(format!(
+                "{total} hits are more than one answer can hold: ask for a smaller k"
+            )));
         }
         let reserved = call!(list_vector_reserve(self.vector, offset)) == SUCCESS;
         if !(reserved && call!(list_vector_set_size(self.vector, offset)) == SUCCESS) {

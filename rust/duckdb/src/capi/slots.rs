@@ -161,7 +161,10 @@ pub(super) unsafe fn take(table: *const c_void) -> Result<(), String> {
 }
 
 /// The functions, which are there from the first load on.
-#[allow(clippy::expect_used, reason = "no function of DuckDB's is called before it has handed its table over")]
+#[allow(
+    clippy::expect_used,
+    reason = "no function of DuckDB's is called before it has handed its table over"
+)]
 pub(super) fn api() -> &'static Api {
     API.get().expect("DuckDB has handed its functions over")
 }

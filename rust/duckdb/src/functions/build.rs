@@ -150,7 +150,8 @@ pub(super) fn step(shared: &Arc<Shared>) -> Scalar {
         call: Arc::new(move |columns, answer| {
             let [jobs, _] = columns else { return Err(too_few()) };
             for row in 0..answer.rows() {
-                let number = jobs.values::<u64>().and_then(|jobs| jobs.get(row).copied()).ok_or_else(too_few)?;
+                let number =
+                    jobs.values::<u64>().and_then(|jobs| jobs.get(row).copied()).ok_or_else(too_few)?;
                 let job = shared.jobs.get(number)?;
                 if !job.step()? {
                     answer.set_null(row);

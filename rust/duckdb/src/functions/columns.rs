@@ -28,7 +28,8 @@ pub(super) fn columns(shared: &Arc<Shared>) -> Scalar {
             let [names] = columns else { return Err(too_few()) };
             for row in 0..answer.rows() {
                 let name = names.text(row);
-                let name = name.ok_or_else(|| Error::invalid_parameter("index", "a name or a path", "NULL"))?;
+                let name =
+                    name.ok_or_else(|| Error::invalid_parameter("index", "a name or a path", "NULL"))?;
                 let id_type = shared.registry.find(name)?.snapshot.id_type();
                 answer.set_bytes(row, pattern(id_type).as_bytes());
             }

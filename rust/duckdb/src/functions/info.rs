@@ -2,10 +2,7 @@
 
 use std::{ffi::CStr, sync::Arc};
 
-use ruvector_core::{
-    ids::IdType,
-    index::VectorsKept,
-};
+use ruvector_core::{ids::IdType, index::VectorsKept};
 
 use super::{Shared, knn::name};
 use crate::{

@@ -72,7 +72,8 @@ impl TableFunction for Neighbours {
     fn bind(&self, arguments: &Arguments<'_>) -> Result<(Asked, Columns)> {
         let index = name(arguments, 0)?;
         let snapshot = self.shared.registry.find(&index)?.snapshot;
-        let query = arguments.at(1).filter(|query| !query.is_null()).map(|query| vector(&query)).transpose()?;
+        let query =
+            arguments.at(1).filter(|query| !query.is_null()).map(|query| vector(&query)).transpose()?;
         if let Some(query) = &query {
             let (expected, actual) = (snapshot.index().dim(), query.len());
             if expected != actual {
@@ -100,7 +101,9 @@ impl TableFunction for Neighbours {
         let snapshot = self.shared.registry.find(&asked.index)?.snapshot;
         if snapshot.id_type() != asked.id_type {
             let index = &asked.index;
-            return Err(Refusal(format!("index: the ids of {index:?} have another type by now, prepare anew")));
+            return Err(Refusal(format!(
+                "index: the ids of {index:?} have another type by now, prepare anew"
+            )));
         }
         let Some(query) = &asked.query else { return Ok(None) };
         let query = Vectors::from_f32("query", query.len(), query.clone().into())?;

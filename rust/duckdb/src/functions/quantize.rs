@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use ruvector_core::{Vectors, rabitq::{Quantized, Quantizer}};
+use ruvector_core::{
+    Vectors,
+    rabitq::{Quantized, Quantizer},
+};
 
 use super::search::too_few;
 use crate::{
