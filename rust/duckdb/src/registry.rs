@@ -116,12 +116,11 @@ impl Registry {
         // Locked meanwhile: mapping a file is quick, and two threads would map it twice.
         let mut files = lock(&self.files);
         let known = files.iter().position(|opened| opened.path == path && opened.stamp == stamp);
-        let opened = match known.and_then(|at| files.remove(at)) {
-            Some(opened) => opened,
-            None => {
-                let snapshot = Live::new(Index::open(path, false)?).snapshot();
-                Opened { path: path.to_owned(), stamp, snapshot }
-            }
+        let opened = if let Some(opened) = known.and_then(|at| files.remove(at)) {
+            opened
+        } else {
+            let snapshot = Live::new(Index::open(path, false)?).snapshot();
+            Opened { path: path.to_owned(), stamp, snapshot }
         };
         files.retain(|other| other.path != path);
         files.push_front(opened.clone());

@@ -36,8 +36,8 @@ mod tests {
     #[test]
     fn errors_and_panics_become_text() {
         assert_eq!(guard(|| Ok(3)).unwrap(), 3);
-        assert_eq!(guard::<()>(|| Err(Refusal("a\0b".into()))).unwrap_err(), c"ab".into());
+        assert_eq!(guard::<()>(|| Err(Refusal("a\0b".into()))).unwrap_err().as_c_str(), c"ab");
         let panicked = guard::<()>(|| panic!("seven")).unwrap_err();
-        assert_eq!(panicked, c"ruvector failed, please report it: seven".into());
+        assert_eq!(panicked.as_c_str(), c"ruvector failed, please report it: seven");
     }
 }
