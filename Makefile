@@ -8,6 +8,7 @@ SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
 OLD_POLARS := 1.20.0 1.41.2
+OLD_DUCKDB := 1.4.4 1.5.6
 
 # Stamps: each is made again only when what it was made from has changed.
 DEMO := .venv/.demo
@@ -15,9 +16,9 @@ DEV := .venv/.dev
 PEERS := .venv/peers/.done
 WHEEL := .venv/.wheel
 UPSTREAM := .venv/upstream/.done
-ENGINES := $(OLD_POLARS:%=.venv/engines/polars-%/.done)
+ENGINES := $(OLD_POLARS:%=.venv/engines/polars-%/.done) $(OLD_DUCKDB:%=.venv/engines/duckdb-%/.done)
 SOURCES := pyproject.toml README.md $(wildcard Cargo.*) $(shell find rust python -type f \
-	\( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name py.typed \) 2>/dev/null)
+	\( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name '*.sql' -o -name py.typed \) 2>/dev/null)
 
 .PHONY: help demo test build lint test-rust test-neon test-python bench bench-smoke bench-peers bench-kernels \
 	fmt clean
@@ -49,11 +50,15 @@ test-rust: ## the tests of the crates
 test-neon: ## the tests of the kernels on aarch64, by an emulator (tools/test_neon.sh says what it needs)
 	tools/test_neon.sh
 
-test-python: $(DEV) $(WHEEL) $(ENGINES) $(UPSTREAM) ## the tests of the wheel, each Polars, each example, its size and import time
+test-python: $(DEV) $(WHEEL) $(ENGINES) $(UPSTREAM) ## the tests of the wheel, each engine, each example, its size and import time
 	$(BIN)/python -m pytest
 	for version in $(OLD_POLARS); do \
 		PYTHONPATH=.venv/engines/polars-$$version POLARS_EXPECTED=$$version \
 			$(BIN)/python -m pytest tests/python/test_polars*.py; \
+	done
+	for version in $(OLD_DUCKDB); do \
+		PYTHONPATH=.venv/engines/duckdb-$$version DUCKDB_EXPECTED=$$version \
+			$(BIN)/python -m pytest tests/python/test_duckdb*.py; \
 	done
 	for example in examples/*/main.py; do echo "$$example"; $(BIN)/python -W error "$$example"; done
 	$(MAKE) --no-print-directory bench-smoke
@@ -131,4 +136,9 @@ $(PEERS): $(WHEEL) pyproject.toml
 .venv/engines/polars-%/.done: $(DEMO)
 	rm -rf $(@D)
 	$(BIN)/python -m pip install --quiet --target $(@D) polars==$*
+	touch $@
+
+.venv/engines/duckdb-%/.done: $(DEMO)
+	rm -rf $(@D)
+	$(BIN)/python -m pip install --quiet --target $(@D) duckdb==$*
 	touch $@

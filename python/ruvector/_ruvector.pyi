@@ -346,9 +346,9 @@ def quantize(
     Code each vector by itself, around the origin: RaBitQ without an index.
 
     A vector is rotated by the seed, as `Rotation` does, and each of its `padded_dim` coordinates becomes a
-    whole number ``u`` of `bits` bits. With ``z = u - (2**bits - 1) / 2`` and a query ``q`` rotated by the same
-    seed, ``f_add + q @ q + f_rescale * (z @ q)`` estimates the squared distance. Its standard deviation is
-    ``f_error * norm(q)``.
+    whole number ``u`` of `bits` bits. With ``z = u - (2**bits - 1) / 2`` and a query ``q`` rotated by the
+    same seed, ``f_add + q @ q + f_rescale * (z @ q)`` estimates the squared distance. Its standard deviation
+    is ``f_error * norm(q)``.
 
     Parameters
     ----------
@@ -364,9 +364,9 @@ def quantize(
     Returns
     -------
     ArrowColumn
-        A struct of ``code``, binary: `bits` planes of ``padded_dim / 8`` bytes, the highest bit of all numbers
-        first, dimension ``i`` in bit ``i % 8`` of byte ``i // 8``; of ``norm``, the length of the vector; and
-        of ``f_add``, ``f_rescale`` and ``f_error``, all float32. Null where the vector is.
+        A struct of ``code``, binary: `bits` planes of ``padded_dim / 8`` bytes, the highest bit of all
+        numbers first, dimension ``i`` in bit ``i % 8`` of byte ``i // 8``; of ``norm``, the length of the
+        vector; and of ``f_add``, ``f_rescale`` and ``f_error``, all float32. Null where the vector is.
 
     Raises
     ------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def test_bad_pairs_are_refused(a: Any, b: Any, error: type[Exception], message: 
 
 def test_an_unknown_metric_is_refused() -> None:
     with pytest.raises(
-        rv.InvalidParameter, match='^metric: expected one of l2sq, l2, cosine, ip, got "foo"$'
+        rv.InvalidParameter, match=r'^metric: expected one of l2sq, l2, cosine, ip, got "foo"$'
     ):
         rv.distance([0.0], [0.0], "foo")  # type: ignore[arg-type]
 
@@ -93,7 +94,7 @@ def test_more_bits_say_more(docs: Vectors) -> None:
         np.mean(pa.Table.from_struct_array(pa.array(rv.quantize(docs, bits)))["f_error"].to_numpy())
         for bits in range(1, 8)
     ]
-    assert all(after < 0.65 * before for before, after in zip(errors, errors[1:], strict=False))
+    assert all(after < 0.65 * before for before, after in pairwise(errors))
 
 
 def test_codes_do_not_depend_on_threads_and_nulls_have_none(docs: Vectors) -> None:
@@ -139,7 +140,7 @@ def test_without_rerank_the_estimates_answer(
     few = index.search(queries, rerank=False, filter=range(20))
     assert not few.exact
     assert set(np.asarray(few.to_arrow()["id"])) <= set(range(20))
-    with pytest.raises(rv.InvalidParameter, match="^rerank: expected true with exact, got false$"):
+    with pytest.raises(rv.InvalidParameter, match=r"^rerank: expected true with exact, got false$"):
         index.search(queries, exact=True, rerank=False)
 
 

@@ -41,7 +41,7 @@ def test_a_snapshot_refuses_to_be_changed(docs: Vectors) -> None:
         frozen.compact,
     ):
         with pytest.raises(
-            rv.InvalidParameter, match="^index: expected one that may change, got a snapshot$"
+            rv.InvalidParameter, match=r"^index: expected one that may change, got a snapshot$"
         ):
             change()
     assert len(frozen) == 2000

@@ -1,0 +1,24 @@
+-- Indexes themselves: told of, measured, built, named.
+
+CREATE OR REPLACE TEMP MACRO ruvector_index_info(index) AS TABLE
+SELECT unnest(__ruvector_info(index, __ruvector_owner(), __ruvector_statement()));
+
+CREATE OR REPLACE TEMP MACRO ruvector_recall(
+    index, k := 10, recall := NULL, nprobe := NULL, epsilon := NULL
+) AS TABLE
+SELECT unnest(__ruvector_recall(
+    index, k::BIGINT, recall::DOUBLE, nprobe::BIGINT, epsilon::DOUBLE, __ruvector_owner(), __ruvector_statement()
+));
+
+CREATE OR REPLACE TEMP MACRO ruvector_build(
+    "table", "column", path, id := NULL, metric := NULL, bits := NULL, nlist := NULL, seed := NULL, vectors := NULL
+) AS TABLE
+SELECT unnest(__ruvector_build(
+    "table", "column", path, id, metric, bits::BIGINT, nlist::BIGINT, seed::UBIGINT, vectors, __ruvector_owner()
+));
+
+CREATE OR REPLACE TEMP MACRO ruvector_register(name, path) AS TABLE
+SELECT unnest(__ruvector_register(name, path));
+
+CREATE OR REPLACE TEMP MACRO ruvector_unregister(name) AS TABLE
+SELECT __ruvector_unregister(name) AS name;
