@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The statements, each ended by a semicolon at the end of a line.
-const SQL: &str = include_str!("../../../../sql/duckdb/macros.sql");
+const SQL: &str = include_str!("../../../../sql/duckdb/extension.sql");
 
 pub(super) struct Macros;
 

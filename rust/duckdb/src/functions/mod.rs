@@ -1,5 +1,5 @@
 //! The functions of SQL. Each file is a subject of `sql/contract.md`; names that begin with two underscores are for the
-//! macros of `sql/duckdb/macros.sql`.
+//! macros of `sql/duckdb/extension.sql`.
 
 mod build;
 mod columns;
