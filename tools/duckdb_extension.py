@@ -3,11 +3,12 @@
     python tools/duckdb_extension.py build           # into the package, for this machine
     python tools/duckdb_extension.py key FOLDER      # private.pem and public.pem of whoever releases
 
-With RUVECTOR_DUCKDB_KEY=FOLDER in the environment `build` signs, and puts the public key beside the extension. Without
-it the extension is unsigned, which DuckDB loads only where that is allowed. A key is never part of the repository.
+With RUVECTOR_DUCKDB_KEY=FOLDER in the environment `build` signs, and puts the public key beside the
+extension. Without it the extension is unsigned, which DuckDB loads only where that is allowed. A key is
+never part of the repository.
 
-The footer is 534 bytes: the header of a WebAssembly custom section, eight fields of 32 bytes, last to first, and a
-signature of 256 bytes, zeros if there is none.
+The footer is 534 bytes: the header of a WebAssembly custom section, eight fields of 32 bytes, last to
+first, and a signature of 256 bytes, zeros if there is none.
 """
 
 from __future__ import annotations

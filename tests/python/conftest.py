@@ -127,7 +127,7 @@ class Loaded:
         done = self.con.execute(query) if parameters is None else self.con.execute(query, parameters)
         return list(done.fetchall())
 
-    def table(self, name: str, **columns: Any) -> None:
+    def table(self, name: str, /, **columns: Any) -> None:
         """Make a table of Arrow columns, with the numbers of its rows as `id`."""
         count = len(next(iter(columns.values())))
         self.con.register("arrow_table", pa.table({"id": np.arange(count), **columns}))

@@ -23,7 +23,9 @@ COLUMNS = (
 @pytest.fixture
 def docs_table(loaded: Loaded, docs: Vectors) -> pa.Table:
     """A table with ids of every type, and rows without a vector."""
-    vectors = pa.array([None if at % 97 == 5 else row for at, row in enumerate(docs)], pa.list_(pa.float32(), 32))
+    vectors = pa.array(
+        [None if at % 97 == 5 else row for at, row in enumerate(docs)], pa.list_(pa.float32(), 32)
+    )
     loaded.table(
         "docs",
         v=vectors,
@@ -31,7 +33,9 @@ def docs_table(loaded: Loaded, docs: Vectors) -> pa.Table:
         unsigned=pa.array(np.arange(2000, dtype=np.uint32)),
         name=pa.array([f"document {at}" for at in range(2000)]),
     )
-    return pa.table({"v": vectors, "small": np.arange(2000), "name": [f"document {at}" for at in range(2000)]})
+    return pa.table(
+        {"v": vectors, "small": np.arange(2000), "name": [f"document {at}" for at in range(2000)]}
+    )
 
 
 @pytest.mark.parametrize(
@@ -58,13 +62,15 @@ def test_the_index_is_that_of_python(
     assert [file.name for file in tmp_path.iterdir()] == ["docs.rbpx"]
 
 
-def test_tables_are_views_queries_and_quoted_names(loaded: Loaded, docs_table: pa.Table, tmp_path: Path) -> None:
+def test_tables_are_views_queries_and_quoted_names(
+    loaded: Loaded, docs_table: pa.Table, tmp_path: Path
+) -> None:
     loaded.con.execute('CREATE VIEW "my view" AS SELECT id AS "the id", v::DOUBLE[] AS "the v" FROM docs')
     path = tmp_path / "docs.rbpx"
     (row,) = loaded.rows(f"""FROM ruvector_build('"my view"', '"the v"', '{path}', id := '"the id"')""")
     assert row[2:4] == (2000 - 21, 32)
     (row,) = loaded.rows(f"FROM ruvector_build('docs WHERE id < 100', 'v', '{path}', id := 'unsigned')")
-    assert (row[2], row[7]) == (98, "uint64")
+    assert (row[2], row[7]) == (99, "uint64")
     assert len(docs_table) == 2000
 
 

@@ -70,9 +70,18 @@ def test_mistakes_are_named(
         ("SELECT ruvector_distance([1.0], [1.0], NULL)", "metric: expected a name, got NULL"),
         ("SELECT ruvector_distance([1.0], [1.0], 'foo')", "metric: expected one of l2sq, l2, cosine, ip"),
         ("SELECT ruvector_distance([1.0], [1.0, 2.0], 'l2')", "dimension mismatch: a has 1, b has 2"),
-        ("SELECT ruvector_distance('a', [1.0], 'l2')", "a: expected a list or an array of numbers, got VARCHAR"),
-        ("SELECT ruvector_distance(['a'], [1.0], 'l2')", "a: expected a list or an array of numbers, got one of"),
-        ("SELECT ruvector_distance([]::FLOAT[], []::FLOAT[], 'l2')", "a: dimensions: expected 1 to 65535, got 0"),
+        (
+            "SELECT ruvector_distance('a', [1.0], 'l2')",
+            "a: expected a list or an array of numbers, got VARCHAR",
+        ),
+        (
+            "SELECT ruvector_distance(['a'], [1.0], 'l2')",
+            "a: expected a list or an array of numbers, got one of",
+        ),
+        (
+            "SELECT ruvector_distance([]::FLOAT[], []::FLOAT[], 'l2')",
+            "a: dimensions: expected 1 to 65535, got 0",
+        ),
         ("SELECT ruvector_quantize([1.0], bits := 10)", "bits: expected 1 to 9, got 10"),
         ("SELECT ruvector_quantize([1.0, 'nan'::FLOAT])", "v, row 0: element 1 is NaN"),
         ("FROM ruvector_index_info('nope')", UNKNOWN),
@@ -85,14 +94,15 @@ def test_mistakes_are_named(
         ("FROM ruvector_build('docs', NULL, 'x')", "column: expected a name, got NULL"),
         ("FROM ruvector_build('docs', 'v', NULL)", "path: expected a path, got NULL"),
         ("FROM ruvector_build('docs', 'v', 'x', metric := 'foo')", "metric: expected one of"),
-        ("FROM ruvector_build('docs', 'v', 'x', vectors := 'f64')", "vectors: expected one of none, f16, f32"),
+        (
+            "FROM ruvector_build('docs', 'v', 'x', vectors := 'f64')",
+            "vectors: expected one of none, f16, f32",
+        ),
         ("FROM ruvector_build('docs', 'v', 'x', nlist := 0)", "nlist: expected at least 1, got 0"),
         ("SELECT __ruvector_step(7, 0)", "job 7 is not of a statement that runs"),
     ],
 )
-def test_every_function_names_its_mistakes(
-    loaded: Loaded, saved: rv.Index, query: str, message: str
-) -> None:
+def test_every_function_names_its_mistakes(loaded: Loaded, saved: rv.Index, query: str, message: str) -> None:
     loaded.con.execute("CREATE TABLE docs AS SELECT [1.0::FLOAT] AS v")
     with pytest.raises(loaded.error, match=re.escape(message)):
         loaded.rows(query.replace("{path}", str(saved.path)).replace("{v}", QUERY))

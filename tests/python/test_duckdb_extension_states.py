@@ -29,6 +29,15 @@ def save(path: Path, offset: int, rows: int = 300, *, texts: bool = False) -> st
     return str(path)
 
 
+def refusal(loaded: Loaded, query: str) -> str:
+    """Return what a query is refused with; nothing if it is answered."""
+    try:
+        loaded.rows(query)
+    except loaded.error as error:
+        return str(error)
+    return ""
+
+
 def test_the_next_statement_sees_what_has_changed(loaded: Loaded, tmp_path: Path) -> None:
     one, two = save(tmp_path / "one", 0), save(tmp_path / "two", 5000)
     loaded.rows(f"FROM ruvector_register('docs', '{one}')")
@@ -52,9 +61,12 @@ def test_ids_of_another_type_are_not_taken_for_the_planned_ones(loaded: Loaded, 
     loaded.con.execute("PREPARE plain AS SELECT id FROM system.main.ruvector_knn('docs', [0.0, 0.0], k := 1)")
     loaded.con.execute("PREPARE macro AS SELECT id FROM ruvector_knn('docs', [0.0, 0.0], k := 1)")
     loaded.rows(f"FROM ruvector_register('docs', '{save(tmp_path / 'texts', 0, texts=True)}')")
-    with pytest.raises(loaded.error, match="have another type by now, prepare anew"):
-        loaded.rows("EXECUTE plain")
     assert loaded.rows("EXECUTE macro") == [("0",)]
+    # Some versions of DuckDB plan a prepared statement anew whenever something was registered.
+    if said := refusal(loaded, "EXECUTE plain"):
+        assert "have another type by now, prepare anew" in said
+    else:
+        assert loaded.rows("EXECUTE plain") == [("0",)]
 
 
 def test_a_statement_sees_one_state_from_its_first_chunk_to_its_last(loaded: Loaded, tmp_path: Path) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ruvector.errors import RuVectorError
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 __all__ = ["extension_path", "install"]
 
@@ -45,15 +48,15 @@ def extension_path() -> Path:
     return found[0]
 
 
-def install(con: Any) -> None:
+def install(con: DuckDBPyConnection) -> None:
     """
     Load the extension into a connection's database, and make its macros for the connection.
 
-    From DuckDB 2.0 on the extension is installed from a repository of its own that is signed by whoever released this
-    wheel: this database is told to allow repositories, and DuckDB to trust that key, in its folder of extensions, for
-    good. That is why it is never done unasked. A later process needs no more than ``LOAD ruvector FROM ruvector``. Before 2.0, and with a
-    wheel whose extension is not signed, the connection must have been opened with
-    ``config={"allow_unsigned_extensions": True}``; nothing is written then.
+    From DuckDB 2.0 on the extension is installed from a repository of its own that is signed by whoever
+    released this wheel: this database is told to allow repositories, and DuckDB to trust that key, in its folder
+    of extensions, for good. That is why it is never done unasked. A later process needs no more than
+    ``LOAD ruvector FROM ruvector``. Before 2.0, and with a wheel whose extension is not signed, the connection
+    must have been opened with ``config={"allow_unsigned_extensions": True}``; nothing is written then.
 
     The macros (all of ``FROM ruvector_macros()``) belong to this connection: cursors of it need their own.
 
@@ -81,7 +84,7 @@ def install(con: Any) -> None:
     system = _value(con, "SELECT platform FROM pragma_platform()")
     if system != path.parent.name:
         raise RuVectorError(f"this wheel's extension is for {path.parent.name}, this DuckDB for {system}")
-    if _value(con, "SELECT current_setting('allow_unsigned_extensions')"):
+    if _value(con, "SELECT current_setting('allow_unsigned_extensions')").lower() == "true":
         con.execute(f"LOAD {_text(path)}")
     elif int(version.removeprefix("v").split(".")[0]) < WITH_REPOSITORIES:
         raise RuVectorError(
@@ -99,7 +102,7 @@ def install(con: Any) -> None:
         con.execute(statement)
 
 
-def _install_signed(con: Any, path: Path, key: str, version: str) -> None:
+def _install_signed(con: DuckDBPyConnection, path: Path, key: str, version: str) -> None:
     """Install from a repository that lasts as long as this call, and load."""
     if _value(con, "SELECT current_setting('allow_extension_repositories')") == "forbidden":
         raise RuVectorError(
@@ -111,14 +114,15 @@ def _install_signed(con: Any, path: Path, key: str, version: str) -> None:
         shutil.copyfile(path, place / path.name)
         con.execute("SET allow_extension_repositories = 'allowed'")
         con.execute(
-            f"CREATE OR REPLACE EXTENSION REPOSITORY {NAME} WITH PREFIX {_text(folder)} USING PUBLIC KEY {_text(key)}"
+            f"CREATE OR REPLACE EXTENSION REPOSITORY {NAME} "
+            f"WITH PREFIX {_text(folder)} USING PUBLIC KEY {_text(key)}"
         )
         con.execute(f"FORCE INSTALL {NAME} FROM {NAME}")
     con.execute(f"LOAD {NAME} FROM {NAME}")
 
 
-def _value(con: Any, query: str) -> Any:
-    return con.execute(query).fetchall()[0][0]
+def _value(con: DuckDBPyConnection, query: str) -> str:
+    return str(con.execute(query).fetchall()[0][0])
 
 
 def _text(text: object) -> str:
