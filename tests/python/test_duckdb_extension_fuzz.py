@@ -22,7 +22,7 @@ install(con)
 con.execute("SET enable_progress_bar = false")
 rows = np.random.default_rng(1).standard_normal((3000, 32)).astype(np.float32)
 con.execute("CREATE TABLE docs AS SELECT id, v::FLOAT[32] AS v, v::DOUBLE[] AS d, 't' || id AS t FROM "
-            "(SELECT unnest($ids) AS id, unnest($rows) AS v)", 
+            "(SELECT unnest($ids) AS id, unnest($rows) AS v)",
             {"ids": list(range(3000)), "rows": rows.tolist()})
 con.execute("UPDATE docs SET v = NULL WHERE id % 11 = 3")
 con.execute(f"FROM ruvector_register('docs', '{saved}')")

@@ -53,10 +53,11 @@ def install(con: DuckDBPyConnection) -> None:
     Load the extension into a connection's database, and make its macros for the connection.
 
     From DuckDB 2.0 on the extension is installed from a repository of its own that is signed by whoever
-    released this wheel: this database is told to allow repositories, and DuckDB to trust that key, in its folder
-    of extensions, for good. That is why it is never done unasked. A later process needs no more than
-    ``LOAD ruvector FROM ruvector``. Before 2.0, and with a wheel whose extension is not signed, the connection
-    must have been opened with ``config={"allow_unsigned_extensions": True}``; nothing is written then.
+    released this wheel: this database is told to allow repositories, and DuckDB to trust that key, in its
+    folder of extensions, for good. That is why it is never done unasked. A later process needs no more than
+    ``LOAD ruvector FROM ruvector``. Before 2.0, and with a wheel whose extension is not signed, the
+    connection must have been opened with ``config={"allow_unsigned_extensions": True}``; nothing is written
+    then.
 
     The macros (all of ``FROM ruvector_macros()``) belong to this connection: cursors of it need their own.
 
