@@ -10,17 +10,22 @@ BIN := .venv/bin
 OLD_POLARS := 1.20.0 1.41.2
 OLD_DUCKDB := 1.4.4 1.5.6
 OLD_DATAFUSION := 54.1.0
+DUCKDB_CLI := 1.5.6
 
 # Stamps: each is made again only when what it was made from has changed.
 DEMO := .venv/.demo
 DEV := .venv/.dev
 PEERS := .venv/peers/.done
 WHEEL := .venv/.wheel
+EXTENSION := .venv/.extension
 UPSTREAM := .venv/upstream/.done
 ENGINES := $(OLD_POLARS:%=.venv/engines/polars-%/.done) $(OLD_DUCKDB:%=.venv/engines/duckdb-%/.done) \
-	$(OLD_DATAFUSION:%=.venv/engines/datafusion-%/.done)
+	$(OLD_DATAFUSION:%=.venv/engines/datafusion-%/.done) \
+	.venv/engines/duckdb-cli-$(DUCKDB_CLI)/.done
 SOURCES := pyproject.toml README.md $(wildcard Cargo.*) $(shell find rust python -type f \
 	\( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name '*.sql' -o -name py.typed \) 2>/dev/null)
+EXTENSION_SOURCES := tools/duckdb_extension.py sql/duckdb/extension.sql $(wildcard Cargo.*) $(shell find rust/core rust/duckdb \
+	-type f \( -name '*.rs' -o -name '*.toml' -o -name '*.txt' \) 2>/dev/null)
 
 .PHONY: help demo test build lint test-rust test-neon test-python bench bench-smoke bench-peers bench-kernels \
 	fmt clean
@@ -120,7 +125,12 @@ $(DEV): $(DEMO)
 	$(BIN)/python -m pip install --quiet --group dev
 	touch $@
 
-$(WHEEL): $(DEMO) $(SOURCES)
+# RUVECTOR_DUCKDB_KEY=FOLDER signs it (tools/duckdb_extension.py). The wheel carries what lies in the package.
+$(EXTENSION): $(DEMO) $(EXTENSION_SOURCES)
+	$(BIN)/python tools/duckdb_extension.py build
+	touch $@
+
+$(WHEEL): $(DEMO) $(SOURCES) $(EXTENSION)
 	rm -f dist/ruvector_arrow-*.whl
 	$(BIN)/maturin build --release --out dist --interpreter $(BIN)/python
 	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps dist/ruvector_arrow-*.whl
@@ -148,6 +158,11 @@ $(PEERS): $(WHEEL) pyproject.toml
 .venv/engines/polars-%/.done: $(DEMO)
 	rm -rf $(@D)
 	$(BIN)/python -m pip install --quiet --target $(@D) polars==$*
+	touch $@
+
+.venv/engines/duckdb-cli-%/.done: $(DEMO)
+	rm -rf $(@D)
+	$(BIN)/python -m pip install --quiet --target $(@D) duckdb-cli==$*
 	touch $@
 
 .venv/engines/duckdb-%/.done: $(DEMO)

@@ -15,6 +15,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 CORE = "ruvector-core"
+# Crates whose files are loaded by an engine: they link the core and nothing of Python or of any engine.
+LOADED = ["ruvector-duckdb"]
 NOT_BELOW_CORE = re.compile(r"pyo3|polars|datafusion|duckdb|tonic|tokio")
 
 
@@ -77,14 +79,21 @@ def complaints(packages: list[dict[str, Any]], rules: dict[str, Any]) -> list[st
     return found
 
 
+def below(crate: str) -> set[str]:
+    """Return the names of the crates that a crate links, itself included."""
+    tree = cargo("tree", "-p", crate, "-e", "normal", "--prefix", "none", "--no-dedupe", "--format", "{p}")
+    return {line.split()[0] for line in tree.splitlines()}
+
+
 def main() -> int:
     """Print every breach; return 1 if there is one."""
     rules = tomllib.loads((ROOT / "deny.toml").read_text(encoding="utf-8"))
     packages = json.loads(cargo("metadata", "--format-version", "1"))["packages"]
     found = complaints(packages, rules)
-    tree = cargo("tree", "-p", CORE, "-e", "normal", "--prefix", "none", "--no-dedupe", "--format", "{p}")
-    below_core = set(tree.splitlines())
-    found += [f"{CORE} links {crate}" for crate in sorted(below_core) if NOT_BELOW_CORE.match(crate)]
+    below_core = below(CORE)
+    for crate in [CORE, *LOADED]:
+        linked = sorted(below(crate) - {crate})
+        found += [f"{crate} links {other}" for other in linked if NOT_BELOW_CORE.match(other)]
     for line in found:
         print(line)
     print(f"{len(packages)} crates, {len(below_core)} of them below {CORE}: {len(found)} complaints")

@@ -8,13 +8,18 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
+import duckdb
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 import pytest
 
+import ruvector as rv
+from ruvector.duckdb.extension import install
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 Vectors = npt.NDArray[np.float32]
 
@@ -108,3 +113,40 @@ def collect(request: pytest.FixtureRequest) -> Callable[[pl.LazyFrame], pl.DataF
         return found
 
     return run
+
+
+class Loaded:
+    """A connection of DuckDB with the loadable extension and its macros."""
+
+    def __init__(self, con: Any, error: type[Exception]) -> None:
+        self.con = con
+        self.error = error
+
+    def rows(self, query: str, parameters: list[Any] | None = None) -> list[Any]:
+        """Return the rows of an answer."""
+        done = self.con.execute(query) if parameters is None else self.con.execute(query, parameters)
+        return list(done.fetchall())
+
+    def table(self, name: str, /, **columns: Any) -> None:
+        """Make a table of Arrow columns, with the numbers of its rows as `id`."""
+        count = len(next(iter(columns.values())))
+        self.con.register("arrow_table", pa.table({"id": np.arange(count), **columns}))
+        self.con.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT * FROM arrow_table")
+        self.con.unregister("arrow_table")
+
+
+@pytest.fixture
+def loaded() -> Iterator[Loaded]:
+    """Make a database with the extension."""
+    with duckdb.connect(config={"allow_unsigned_extensions": True, "threads": 2}) as con:
+        install(con)
+        yield Loaded(con, duckdb.Error)
+
+
+@pytest.fixture(scope="session")
+def saved(docs: Vectors, tmp_path_factory: pytest.TempPathFactory) -> Iterator[rv.Index]:
+    """The documents as a saved index, with ids of their own."""
+    path = tmp_path_factory.mktemp("saved") / "docs.rbpx"
+    rv.build(docs, ids=np.arange(2000) * 3 - 1000, nlist=40).save(path, vectors="f32")
+    with rv.open(path) as opened:
+        yield opened

@@ -51,7 +51,10 @@ pub fn encode_segment(
 }
 
 /// Refuses a number of bits that codes cannot have.
-pub(crate) fn check_bits(bits: u32) -> Result<()> {
+///
+/// # Errors
+/// [`Error::InvalidParameter`] for anything but 1 to 9.
+pub fn check_bits(bits: u32) -> Result<()> {
     if (1..=MAX_BITS).contains(&bits) {
         return Ok(());
     }
