@@ -7,8 +7,10 @@ built before; what that took stands beside.
 
 from __future__ import annotations
 
+import tempfile
 import time
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -67,15 +69,22 @@ def ids_of(rows: dict[str, Any], queries: int, k: int) -> Ids:
 
 
 class Duck:
-    """DuckDB, with our functions from Python."""
+    """DuckDB, with our functions from Python, or from the loadable extension."""
 
-    def __init__(self, loaded: Data, index: rv.Index, threads: int, k: int) -> None:
-        self.con = duckdb.connect(config={"threads": threads})
+    def __init__(
+        self, loaded: Data, index: rv.Index, threads: int, k: int, *, loadable: Path | None = None
+    ) -> None:
+        self.con = duckdb.connect(config={"threads": threads, "allow_unsigned_extensions": True})
         docs, queries = tables(loaded)
         for name, table in {"docs": docs, "queries": queries}.items():
             self.con.register(f"{name}_lent", table)
             self.con.execute(f"CREATE TABLE {name} AS FROM {name}_lent")
-        ruvector.duckdb.register(self.con, docs_index=index)
+        if loadable is None:
+            ruvector.duckdb.register(self.con, docs_index=index)
+        else:
+            index.save(loadable)
+            ruvector.duckdb.install(self.con)
+            self.con.execute("FROM ruvector_register('docs_index', ?)", [str(loadable)])
         self.k, self.own = k, NATIVE[loaded.metric]
 
     def rows(self, sql: str, queries: int) -> Ids:
@@ -177,6 +186,8 @@ def main() -> None:
     index = rv.build(loaded.docs, metric=METRICS[loaded.metric], threads=args.threads)
     built = time.perf_counter() - began
     duck, fused = (door(loaded, index, args.threads, args.k) for door in (Duck, Fused))
+    folder = tempfile.TemporaryDirectory()
+    loadable = Duck(loaded, index, args.threads, args.k, loadable=Path(folder.name) / "docs.rbpx")
     many, few = len(loaded.queries), min(FEW, len(loaded.queries))
     limit = limits(loaded, args.k)
 
@@ -186,6 +197,7 @@ def main() -> None:
     ways: dict[str, tuple[Way, int]] = {
         "Python, `index.search`": (python, many),
         "DuckDB, `ruvector_knn`": (duck.ours, many),
+        "DuckDB, `ruvector_knn` of the extension": (loadable.ours, many),
         "DuckDB, `ORDER BY ... LIMIT`": (duck.ordered, few),
         "DataFusion, `unnest(ruvector_search)`": (fused.ours, many),
         "DataFusion, `knn_join`": (fused.joined, many),
@@ -201,6 +213,7 @@ def main() -> None:
     calls = {
         "python": latency(lambda query: index.search(query, args.k, threads=1), singles, budget).median_us,
         "duckdb": latency(duck.single, singles, budget).median_us,
+        "extension": latency(loadable.single, singles, budget).median_us,
     }
     result = {
         "kind": "sql",
@@ -218,6 +231,7 @@ def main() -> None:
         "filter": {"selectivity": SELECTIVITY, **filtered},
         "call_us": calls,
     }
+    folder.cleanup()
     save(result, args.out)
     print(sql_table(result))
 

@@ -226,7 +226,8 @@ def sql_table(result: Result) -> str:
         f"With `filter := (SELECT list(id) ... WHERE ...)` leaving {filtered['selectivity']:.0%} of rows: "
         f"{number(filtered['qps'])} queries/s, recall {number(filtered['recall'], 4)}, at least "
         f"{filtered['fewest']} rows per query. One query as a bound parameter: "
-        f"{number(calls['duckdb'])} µs in DuckDB, {number(calls['python'])} µs by Python."
+        f"{number(calls['duckdb'])} µs in DuckDB, {number(calls['extension'])} µs by the extension, "
+        f"{number(calls['python'])} µs by Python."
     )
     head = ("way", "queries measured", "queries/s", "of Python's", "recall")
     return "\n\n".join([f"{about(result)} {engines}.", table(head, rows), cost])

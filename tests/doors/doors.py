@@ -35,7 +35,7 @@ def python(question: Question) -> Rows:
 def polars(question: Question) -> Rows:
     """Ask the expression of Polars, in a lazy plan."""
     index = rv.open(question.path)
-    hits = pl.col("v").ruvector.knn(index, question.k, exact=question.exact)
+    hits = pl.col("v").ruvector.knn(index, question.k, filter=question.filter, exact=question.exact)
     queries = pl.DataFrame(question.table).lazy()
     plan = queries.select("q", hit=hits).explode("hit").unnest("hit").drop_nulls("id")
     return plan.select("q", "id", "distance").collect().rows()
@@ -72,6 +72,14 @@ def duckdb_with_functions() -> duckdb.DuckDBPyConnection:
     """Connect to a DuckDB with the functions of the Python package, once: it takes a while."""
     connection = duckdb.connect()
     ruvector.duckdb.register(connection)
+    return connection
+
+
+@cache
+def duckdb_with_extension() -> duckdb.DuckDBPyConnection:
+    """Connect to a DuckDB that has loaded the extension, once."""
+    connection = duckdb.connect(config={"allow_unsigned_extensions": True})
+    ruvector.duckdb.install(connection)
     return connection
 
 
@@ -127,11 +135,17 @@ def datafusion_join(question: Question) -> Rows:
     return [tuple(row.values()) for row in found.select("q", "id", "distance").to_pylist()]
 
 
-def by_duckdb(question: Question, sql: str) -> list[tuple[Any, ...]]:
+def by_duckdb(
+    connect: Callable[[], duckdb.DuckDBPyConnection],
+) -> Callable[[Question, str], list[tuple[Any, ...]]]:
     """Run SQL beside the table `queries`."""
-    connection = duckdb_with_functions()
-    connection.register("queries", question.table)
-    return connection.execute(sql).fetchall()
+
+    def run(question: Question, sql: str) -> list[tuple[Any, ...]]:
+        connection = connect()
+        connection.register("queries", question.table)
+        return connection.execute(sql).fetchall()
+
+    return run
 
 
 def by_datafusion(question: Question, sql: str) -> list[tuple[Any, ...]]:
@@ -141,15 +155,17 @@ def by_datafusion(question: Question, sql: str) -> list[tuple[Any, ...]]:
 
 
 SQL: dict[str, Callable[[Question, str], list[tuple[Any, ...]]]] = {
-    "duckdb-python": by_duckdb,
+    "duckdb-python": by_duckdb(duckdb_with_functions),
+    "duckdb-extension": by_duckdb(duckdb_with_extension),
     "datafusion": by_datafusion,
 }
 DOORS: dict[str, Callable[[Question], Rows]] = {
     "python": python,
     "polars": polars,
     "duckdb-python": duckdb_by(duckdb_with_functions),
+    "duckdb-extension": duckdb_by(duckdb_with_extension),
     "datafusion-table-function": datafusion_table_function,
     "datafusion-scalar": datafusion_scalar,
     "datafusion-join": datafusion_join,
 }
-CANNOT_FILTER = {"polars", "datafusion-scalar"}
+CANNOT_FILTER = {"datafusion-scalar"}

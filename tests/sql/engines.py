@@ -43,6 +43,20 @@ class DuckDBPython:
         return None if relation is None else relation.to_arrow_table()
 
 
+class DuckDBExtension:
+    """DuckDB, by the loadable extension and its macros."""
+
+    labels = frozenset({"duckdb", "duckdb-extension"})
+
+    def __init__(self) -> None:
+        self._connection = duckdb.connect(config={"allow_unsigned_extensions": True})
+        ruvector.duckdb.install(self._connection)
+
+    def run(self, sql: str) -> pa.Table | None:
+        relation: Any = self._connection.sql(sql)
+        return None if relation is None else relation.to_arrow_table()
+
+
 class DataFusion:
     """DataFusion, with options written its way."""
 
@@ -58,6 +72,7 @@ class DataFusion:
 
 ENGINES: dict[str, Callable[[], Engine]] = {
     "duckdb-python": DuckDBPython,
+    "duckdb-extension": DuckDBExtension,
     "datafusion": DataFusion,
 }
 
