@@ -12,7 +12,7 @@ from ruvector._sql.refusal import quoted, refuse
 from ruvector._sql.vectors import named, vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from os import PathLike
     from typing import SupportsIndex
 
@@ -241,7 +241,7 @@ def build(
         raise refuse("vectors", "one of none, f16, f32", quoted(kept))
 
     def read() -> Iterable[Table]:
-        return (_batch(batch, column, id) for batch in batches())
+        return widths_known((_batch(batch, column, id) for batch in batches()), column)
 
     index = _ruvector.build_stream(
         read,
@@ -271,6 +271,36 @@ def _batch(batch: Table, column: str, id: str | None) -> Table:
     if id is not None:
         columns[id] = batch.column(id)
     return pa.table(columns)
+
+
+def widths_known(batches: Iterable[Table], column: str) -> Iterator[Table]:
+    """
+    Give batches whose vectors all have a width: lists that are all null get that of the others.
+
+    Batches that come before the first vector wait for it. They hold next to nothing.
+    """
+    waiting: list[Table] = []
+    width: int | None = None
+    for batch in batches:
+        rows = one_array(batch.column(column))
+        if pa.types.is_fixed_size_list(rows.type):
+            width = rows.type.list_size
+        elif rows.null_count < len(rows):
+            width = pc.list_value_length(rows).drop_null()[0].as_py()
+        if width is None:
+            waiting.append(batch)
+            continue
+        yield from (_with_width(other, column, width) for other in (*waiting, batch))
+        waiting = []
+    yield from waiting
+
+
+def _with_width(batch: Table, column: str, width: int) -> Table:
+    rows = batch.column(column)
+    if rows.null_count < len(rows):
+        return batch
+    nulls = pa.nulls(len(rows), pa.list_(pa.float32(), width))
+    return batch.set_column(batch.schema.names.index(column), column, nulls)
 
 
 def for_each(knob: Column, rows: Any, answer: Callable[[Any, Any], Array], nothing: Array) -> Array:  # noqa: ANN401

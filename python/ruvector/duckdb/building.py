@@ -115,7 +115,9 @@ def from_table(
     """
     source = ".".join(map(quote, names("table", table)))
     names_ = [only_name("column", column), *([] if id is None else [only_name("id", id)])]
-    text = f"SELECT {', '.join(map(quote, dict.fromkeys(names_)))} FROM {source}"  # noqa: S608 - all quoted
+    # Columns are found whatever the case of their names, and called as they were asked for.
+    columns = ", ".join(f"source.{quote(name)} AS {quote(name)}" for name in dict.fromkeys(names_))
+    text = f"SELECT {columns} FROM {source} AS source"  # noqa: S608 - all of it is quoted
     with closing(con.cursor()) as cursor:
         # Else a table that is not there may turn out to be a variable of ours.
         cursor.execute("SET python_enable_replacements = false")
@@ -132,9 +134,13 @@ def batches(con: DuckDBPyConnection, text: str) -> Iterator[Any]:
         raise refuse("data", "a query", quoted(text))
     read: Callable[[int], Any] = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
     with closing(read(BATCH)) as reader:
-        yield from reader
-        # The type of the column is known even if there are no rows.
-        yield pa.RecordBatch.from_pylist([], schema=reader.schema)
+        rows = 0
+        for batch in reader:
+            rows += batch.num_rows
+            yield batch
+        if rows == 0:
+            # Its types are known all the same.
+            yield pa.RecordBatch.from_pylist([], schema=reader.schema)
 
 
 def names(parameter: str, text: str | None) -> list[str]:

@@ -24,7 +24,7 @@ __all__ = ["Door"]
 
 # The ids of an index, and the column of a hit that holds them.
 KINDS = {"int64": pa.int64(), "uint64": pa.uint64(), "str": pa.string()}
-INFO = pa.struct(
+ROW = pa.struct(
     [
         *((name, pa.string()) for name in ("name", "path")),
         ("rows", pa.int64()),
@@ -35,7 +35,9 @@ INFO = pa.struct(
         *((name, pa.int64()) for name in ("null_count", "memory_bytes", "mapped_bytes")),
     ]
 )
-RECALL = pa.struct([("queries", pa.int64()), ("recall", pa.float64())])
+# Tables of one row.
+INFO = pa.list_(ROW)
+RECALL = pa.list_(pa.struct([("queries", pa.int64()), ("recall", pa.float64())]))
 
 
 class Door:
@@ -123,17 +125,18 @@ class Door:
     def info(self, index: Column, owner: Column, key: Column) -> Array:
         """Tell of an index."""
 
-        def tell(name: str | None, owner: str, key: str) -> Info:
-            return _sql.info(self.statements.pin(owner, key, name))
+        def tell(name: str | None, owner: str, key: str) -> list[Info]:
+            return [_sql.info(self.statements.pin(owner, key, name))]
 
         return each(tell, index, owner, key, kind=INFO)
 
     def recall(self, *columns: Column) -> Array:
         """Measure what a search finds."""
 
-        def measure(name: str | None, *values: Any) -> tuple[int, float]:  # noqa: ANN401
+        def measure(name: str | None, *values: Any) -> list[dict[str, float]]:  # noqa: ANN401
             *options, owner, key = values
-            return _sql.measure_recall(self.statements.pin(owner, key, name), *options)
+            queries, recall = _sql.measure_recall(self.statements.pin(owner, key, name), *options)
+            return [{"queries": queries, "recall": recall}]
 
         return each(measure, *columns, kind=RECALL)
 
@@ -141,7 +144,7 @@ class Door:
         """Build an index over a column of a table, in a file."""
         names = ("table", "column", "path", "id", "metric", "bits", "nlist", "seed", "vectors")
 
-        def make(*values: Any) -> Info:  # noqa: ANN401
+        def make(*values: Any) -> list[Info]:  # noqa: ANN401
             *given, owner = values
             options = dict(zip(names, given, strict=True))
             connection = self.connections.get(owner)
@@ -151,20 +154,20 @@ class Door:
             if path is None:
                 raise refuse("path", "a path", None)
             building.from_table(connection, **options)
-            return _sql.info(self.catalog.pin(path))
+            return [_sql.info(self.catalog.pin(path))]
 
         return each(make, *columns, kind=INFO)
 
     def register(self, name: Column, path: Column) -> Array:
         """Give a saved index a name."""
 
-        def give(name: str | None, path: str | None) -> Info:
+        def give(name: str | None, path: str | None) -> list[Info]:
             if name is None:
                 raise refuse("name", "a name", None)
             if path is None:
                 raise refuse("path", "a path", None)
             self.catalog.register(name, self.catalog.open(path))
-            return _sql.info(self.catalog.pin(name))
+            return [_sql.info(self.catalog.pin(name))]
 
         return each(give, name, path, kind=INFO)
 
@@ -185,11 +188,7 @@ def each(answer: Callable[..., object], *columns: Column, kind: Any) -> Array:  
     lists: Iterator[tuple[Any, ...]] = zip(
         *(one_array(column).to_pylist() for column in columns), strict=True
     )
-    found = [answer(*values) for values in lists]
-    if pa.types.is_struct(kind):
-        names = [field.name for field in kind]
-        found = [one if isinstance(one, dict) else dict(zip(names, one, strict=True)) for one in found]  # type: ignore[call-overload]
-    return pa.array(found, kind)
+    return pa.array([answer(*values) for values in lists], kind)
 
 
 def pattern(id_type: str) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 import weakref
+from contextlib import closing
 from importlib import resources
 from inspect import Parameter, Signature
 from itertools import count
 from typing import TYPE_CHECKING, Any
+
+from duckdb import CatalogException
 
 from ruvector._ruvector import Index
 from ruvector._sql.refusal import refuse
@@ -30,7 +33,7 @@ CODE = "STRUCT(code BLOB, norm FLOAT, f_add FLOAT, f_rescale FLOAT, f_error FLOA
 INFO = (
     "STRUCT(name VARCHAR, path VARCHAR, rows BIGINT, dim INTEGER, metric VARCHAR, bits INTEGER, "
     "nlist INTEGER, id_type VARCHAR, vectors VARCHAR, null_count BIGINT, memory_bytes BIGINT, "
-    "mapped_bytes BIGINT)"
+    "mapped_bytes BIGINT)[]"
 )
 # A database knows its door by a number: DuckDB keeps the functions, and they keep the door.
 _doors: weakref.WeakValueDictionary[int, Door] = weakref.WeakValueDictionary()
@@ -124,8 +127,15 @@ def macros() -> list[str]:
 
 
 def _door(con: DuckDBPyConnection) -> Door | None:
+    ask = "SELECT __ruvector_door()"
+    with closing(con.cursor()) as cursor:
+        try:
+            return _doors.get(_one(cursor, ask))
+        except CatalogException:
+            pass
+    # A transaction that has not ended may have made it, and must not end by an error. This takes a while.
     known = "SELECT count(*) FROM duckdb_functions() WHERE function_name = '__ruvector_door'"
-    return _doors.get(_one(con, "SELECT __ruvector_door()")) if _one(con, known) else None
+    return _doors.get(_one(con, ask)) if _one(con, known) else None
 
 
 def _one(con: DuckDBPyConnection, query: str) -> Any:  # noqa: ANN401 - a value of SQL
@@ -187,7 +197,7 @@ def _create(con: DuckDBPyConnection, door: Door) -> None:
         "recall",
         door.recall,
         [text, whole, real, whole, real, *statement],
-        "STRUCT(queries BIGINT, recall DOUBLE)",
+        "STRUCT(queries BIGINT, recall DOUBLE)[]",
     )
     options = [text, whole, whole, "UBIGINT", text]
     create("build", door.build, [text, text, text, text, *options, text], INFO, volatile=True)
