@@ -127,7 +127,7 @@ def test_lists_of_hits_are_values(loaded: Loaded, index: rv.Index, queries: Vect
         ints = [[{"id": id_, "distance": distance} for id_, distance in row] for row in expected]
         assert [row[0] for row in loaded.rows(numbers)] == ints
     else:
-        with pytest.raises(loaded.error, match=r"ruvector_search: expected an index with int64 ids"):
+        with pytest.raises(loaded.error, match=r"index: expected one with int64 ids \(ruvector_search_text takes any\), got one with"):
             loaded.rows(numbers)
 
 
@@ -178,7 +178,14 @@ def test_filters_are_ids_or_booleans(loaded: Loaded, index: rv.Index, queries: V
     literal = f"SELECT * FROM system.main.ruvector_knn('{index.path}', $1, k := 5, filter := $2)"
     for filter_ in (allowed, mask):
         assert loaded.rows(literal, [queries[0].tolist(), filter_]) == expected[0]
-    assert loaded.rows(literal.replace("$2", "[]"), [queries[0].tolist()]) == []
+    for nobody in ("[]", "NULL::BIGINT[]", "[]::BOOLEAN[]"):
+        assert loaded.rows(literal.replace("$2", nobody), [queries[0].tolist()]) == []
+        macro = f"SELECT * FROM ruvector_knn('{index.path}', $1, k := 5, filter := {nobody})"
+        assert loaded.rows(macro, [queries[0].tolist()]) == []
+    nothing = "(SELECT list(key) FROM allowed WHERE false)"
+    macro = f"SELECT n.* FROM queries q, ruvector_knn('{index.path}', q.v, filter := {nothing}) n"
+    assert loaded.rows(macro) == []
+    assert len(loaded.rows(literal.replace("$2", "NULL"), [queries[0].tolist()])) == 5
 
 
 def test_distances_are_those_of_an_exact_search(
