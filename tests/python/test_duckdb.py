@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import os
 from importlib import resources
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 import ruvector as rv
 import ruvector.duckdb
+from ruvector.duckdb import building, registering
 from ruvector.duckdb.registering import MACROS, macros
 
 if TYPE_CHECKING:
@@ -397,8 +399,6 @@ def test_a_closed_database_lets_go_of_file_and_index(tmp_path: Path) -> None:
     import gc
     import weakref
 
-    from ruvector.duckdb import registering
-
     path = str(tmp_path / "a.duckdb")
     con = duckdb.connect(path)
     rv.duckdb.register(con, docs=rv.build([[0.0]]))
@@ -420,3 +420,16 @@ def test_the_wheel_brings_the_macros_that_the_repository_shows() -> None:
     assert sorted(texts) == sorted(MACROS)
     assert [texts[name] for name in MACROS] == macros()
     assert (resources.files("ruvector.duckdb") / "sql").is_dir()
+
+
+@pytest.mark.parametrize("module", [building, registering])
+def test_examples_of_the_docstrings_run(module: Any) -> None:
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    done = doctest.testmod(module, optionflags=flags)
+    assert (done.failed, done.attempted) == (0, len(module_examples(module)))
+    assert done.attempted > 0
+
+
+def module_examples(module: Any) -> list[doctest.Example]:
+    """The lines that a module's docstrings show."""
+    return [example for test in doctest.DocTestFinder().find(module) for example in test.examples]

@@ -173,7 +173,8 @@ import resource
 import duckdb, numpy as np, pyarrow as pa
 import ruvector.duckdb
 
-con = duckdb.connect(config={"memory_limit": "150MB", "threads": "2", "enable_progress_bar": "false"})
+con = duckdb.connect(config={"memory_limit": "150MB", "threads": "2"})
+con.execute("SET enable_progress_bar = false")
 rows = np.random.default_rng(0).standard_normal((1000, 128), dtype=np.float32)
 given = pa.table({"v": pa.array(list(rows), pa.list_(pa.float32(), 128))})
 con.execute("CREATE TABLE base AS FROM given")
@@ -204,7 +205,8 @@ import duckdb, numpy as np
 import ruvector as rv
 import ruvector.duckdb
 
-con = duckdb.connect(config={"threads": "1", "enable_progress_bar": "false"})
+con = duckdb.connect(config={"threads": "1"})
+con.execute("SET enable_progress_bar = false")
 rows = np.random.default_rng(0).standard_normal((20_000, 64), dtype=np.float32)
 rv.duckdb.register(con, docs=rv.build(rows))
 con.execute("CREATE TABLE queries AS SELECT [range % 7, range % 11] || range(62) AS v FROM range(1_000_000)")

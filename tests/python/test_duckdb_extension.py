@@ -127,7 +127,7 @@ def test_lists_of_hits_are_values(loaded: Loaded, index: rv.Index, queries: Vect
         ints = [[{"id": id_, "distance": distance} for id_, distance in row] for row in expected]
         assert [row[0] for row in loaded.rows(numbers)] == ints
     else:
-        with pytest.raises(loaded.error, match=r"ruvector_search: expected an index with int64 ids"):
+        with pytest.raises(loaded.error, match=r"index: expected one with int64 ids \(ruvector_search_text takes any\), got one with"):
             loaded.rows(numbers)
 
 
@@ -178,7 +178,14 @@ def test_filters_are_ids_or_booleans(loaded: Loaded, index: rv.Index, queries: V
     literal = f"SELECT * FROM system.main.ruvector_knn('{index.path}', $1, k := 5, filter := $2)"
     for filter_ in (allowed, mask):
         assert loaded.rows(literal, [queries[0].tolist(), filter_]) == expected[0]
-    assert loaded.rows(literal.replace("$2", "[]"), [queries[0].tolist()]) == []
+    for nobody in ("[]", "NULL::BIGINT[]", "[]::BOOLEAN[]"):
+        assert loaded.rows(literal.replace("$2", nobody), [queries[0].tolist()]) == []
+        macro = f"SELECT * FROM ruvector_knn('{index.path}', $1, k := 5, filter := {nobody})"
+        assert loaded.rows(macro, [queries[0].tolist()]) == []
+    nothing = "(SELECT list(key) FROM allowed WHERE false)"
+    macro = f"SELECT n.* FROM queries q, ruvector_knn('{index.path}', q.v, filter := {nothing}) n"
+    assert loaded.rows(macro) == []
+    assert len(loaded.rows(literal.replace("$2", "NULL"), [queries[0].tolist()])) == 5
 
 
 def test_distances_are_those_of_an_exact_search(
@@ -240,3 +247,47 @@ def test_many_hits_come_in_many_chunks(loaded: Loaded, saved: rv.Index, docs: Ve
     loaded.table("docs", v=pa.FixedSizeListArray.from_arrays(pa.array(docs.ravel()), 32))
     call = f"SELECT count(*), count(n.id), min(n.id) FROM docs d, ruvector_knn('{path}', d.v, k := 100) n"
     assert loaded.rows(call) == [(200_000, 200_000, -1000)]
+
+
+MADE = [
+    "v",
+    "v[1:16:1]",
+    "v[16:1:-1]",
+    "list_reverse(v)",
+    "list_sort(v)",
+    "list_concat(v[1:8], v[9:16])",
+    "[x + 1 FOR x IN v]",
+    "[x FOR x IN v IF x = x]",
+    "s.v",
+    "nested[1]",
+    "nested[1 + id % 2]",
+    "list_value(v[1], v[2], id::FLOAT, 0.5)",
+    "array_value(v[1], id::FLOAT, 0.5::FLOAT)",
+    "CASE WHEN id % 3 = 0 THEN v ELSE [0.25 FOR x IN range(16)] END",
+    "coalesce(CASE WHEN id % 5 = 0 THEN NULL ELSE v END, v)",
+    "v::FLOAT[16]",
+    "v::DECIMAL(18, 6)[]",
+    "CAST(v AS VARCHAR)::FLOAT[]",
+    "map_values(MAP {'a': v, 'b': v})[1]",
+    "(SELECT list(x ORDER BY x) FROM (SELECT unnest(v) AS x))",
+    "[id, id + 1, NULL][1:2]",
+    "id_list",
+]
+
+
+@pytest.mark.parametrize("made", MADE)
+@pytest.mark.parametrize("rows", ["", "WHERE id % 7 = 3", "WHERE id % 900 = 5 OR id > 2900"])
+def test_a_vector_is_what_it_is_however_it_was_made(loaded: Loaded, made: str, rows: str) -> None:
+    loaded.con.execute("SELECT setseed(0.5)")
+    loaded.con.execute(
+        "CREATE TABLE t AS SELECT id, v, {'v': v} AS s, [v, v] AS nested, [id, 7] AS id_list "
+        "FROM (SELECT i AS id, [random() FOR x IN range(16)]::FLOAT[] AS v FROM range(3000) r(i))"
+    )
+    found = loaded.rows(
+        f"SELECT m, ruvector_distance(m, m::FLOAT[], 'l2'), ruvector_distance(m, [0 FOR x IN m], 'l2') "
+        f"FROM (SELECT id, {made} AS m FROM t {rows})"
+    )
+    assert found
+    for vector, own, far in found:
+        assert own == 0.0
+        assert far == pytest.approx(sum(float(x) ** 2 for x in vector) ** 0.5, rel=1e-5)

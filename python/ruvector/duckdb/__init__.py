@@ -9,8 +9,8 @@ Nearest neighbours in DuckDB: SQL functions over indexes, by name or by path.
 - ``ruvector_distance``, ``ruvector_quantize``: what needs no index;
 - ``ruvector_build``, ``ruvector_index_info``, ``ruvector_recall``, ``ruvector_register``: indexes themselves.
 
-`build` makes an index of whatever the connection can query, without holding it in memory. `install` brings the
-loadable extension instead, the same functions for every client of DuckDB.
+`build` makes an index of whatever the connection can query, without holding it in memory. `install` brings
+the loadable extension instead, the same functions for every client of DuckDB.
 """
 
 from __future__ import annotations

@@ -24,12 +24,11 @@ impl PartialEq for Given {
 impl Given {
     /// From the argument of a table function; `None` for NULL.
     pub(crate) fn of_value(value: &Value) -> Result<Option<Self>> {
-        if value.is_null() {
-            return Ok(None);
-        }
         let item = match value.kinds() {
+            // A NULL of the type of a list is one of no rows, as `list` gives it; its items are none.
+            (kind, _) if kind != Kind::List && value.is_null() => return Ok(None),
             (Kind::List, Some(item)) => item,
-            (kind, _) => return Err(unfit(kind)),
+            (kind, _) => return Err(unfit(&kind.name())),
         };
         let items = || value.items();
         let array: ArrayRef = match item {
@@ -37,14 +36,16 @@ impl Given {
             Kind::Varchar => Arc::new(items().map(|item| item.text()).collect::<LargeStringArray>()),
             Kind::UBigInt => Arc::new(items().map(|item| item.natural()).collect::<UInt64Array>()),
             kind if is_whole(kind) => Arc::new(items().map(|item| item.whole()).collect::<Int64Array>()),
-            kind => return Err(unfit(kind)),
+            kind => return Err(unfit(&format!("{}[]", kind.name()))),
         };
         Ok(Some(Self(array)))
     }
 
     /// From the list at a row of a column that is not null there.
     pub(crate) fn of_column(column: &Column<'_>, row: usize) -> Result<Self> {
-        let Some((items, width)) = column.items() else { return Err(unfit(column.kind())) };
+        let Some((items, width)) = column.items() else {
+            return Err(unfit(&column.kind().name()));
+        };
         let Entry { offset, length } = entry(column, width, row);
         let span = offset as usize..(offset + length) as usize;
         if span.end > items.rows() {
@@ -55,7 +56,7 @@ impl Given {
                 let flags = items.flags().unwrap_or_default();
                 Arc::new(span.map(|at| (!items.is_null(at)).then(|| flags[at])).collect::<BooleanArray>())
             }
-            kind => ids::array(&items, span).ok_or_else(|| unfit(kind))?,
+            kind => ids::array(&items, span).ok_or_else(|| unfit(&format!("{}[]", kind.name())))?,
         };
         Ok(Self(array))
     }
@@ -97,6 +98,6 @@ fn is_whole(kind: Kind) -> bool {
     )
 }
 
-fn unfit(kind: Kind) -> Refusal {
-    Refusal(format!("filter: expected a list of ids or of booleans, got {}", kind.name()))
+fn unfit(actual: &str) -> Refusal {
+    Refusal(format!("filter: expected a list of ids or of booleans, got {actual}"))
 }

@@ -32,6 +32,15 @@ pub(crate) fn kind_of(ids: IdType) -> Kind {
     }
 }
 
+/// The type of the ids, as `ruvector_index_info` says it.
+pub(crate) fn id_type_name(ids: IdType) -> &'static str {
+    match ids {
+        IdType::Int64 => "int64",
+        IdType::UInt64 => "uint64",
+        IdType::Utf8 => "string",
+    }
+}
+
 /// Writes a run of ids into a column of their type.
 pub(crate) fn write_ids(ids: &Ids, span: Range<usize>, output: &mut Output<'_>) -> Result<()> {
     let unlike = || Refusal("ids of another type than their column".into());
@@ -129,9 +138,9 @@ fn write_numbers<'a>(runs: impl Iterator<Item = Run<'a>>, output: &mut Output<'_
     let mut values = output.values::<i64>().unwrap_or_default().iter_mut();
     for (hits, span) in runs {
         let Ids::Int64(ids) = hits.ids() else {
-            let expected =
-                "ruvector_search: expected an index with int64 ids (ruvector_search_text takes any)";
-            return Err(Refusal(format!("{expected}, got {}", hits.ids().id_type().name())));
+            let expected = "expected one with int64 ids (ruvector_search_text takes any)";
+            let actual = id_type_name(hits.ids().id_type());
+            return Err(Refusal(format!("index: {expected}, got one with {actual} ids")));
         };
         values.by_ref().zip(&ids.values()[span]).for_each(|(value, id)| *value = *id);
     }

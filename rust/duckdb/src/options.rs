@@ -72,7 +72,9 @@ impl Options {
             return Err(Error::invalid_parameter("metric", expected, asked.clone()));
         }
         match (self.nprobe, self.exact.unwrap_or(false)) {
-            (Some(nprobe), true) => Err(Error::invalid_parameter("nprobe", "NULL with exact", nprobe.to_string())),
+            (Some(nprobe), true) => {
+                Err(Error::invalid_parameter("nprobe", "NULL with exact", nprobe.to_string()))
+            }
             (Some(nprobe), false) => Ok(Effort::Nprobe(count("nprobe", Some(nprobe))?)),
             (None, true) => Ok(Effort::Exact),
             (None, false) => Ok(Effort::Recall(self.recall.unwrap_or(DEFAULT_RECALL))),

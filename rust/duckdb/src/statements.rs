@@ -7,6 +7,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use ruvector_core::{Error, Filter, live::Snapshot};
@@ -15,6 +16,8 @@ use crate::{filter::Given, registry::Registry};
 
 /// How many connections are remembered, the ones that asked last. A closed one cannot be told from an idle one.
 const CONNECTIONS: usize = 256;
+/// How long a statement is remembered that asks nothing more.
+const KEEP: Duration = Duration::from_secs(600);
 
 /// One state of an index.
 #[derive(Debug)]
@@ -47,6 +50,7 @@ struct Statement {
     /// The connection and the statement.
     connection: String,
     name: String,
+    asked: Instant,
     states: HashMap<String, Arc<State>>,
 }
 
@@ -74,8 +78,10 @@ impl Statements {
         let mut current = current.unwrap_or_else(|| Statement {
             connection: connection.to_owned(),
             name: statement.to_owned(),
+            asked: Instant::now(),
             states: HashMap::new(),
         });
+        current.asked = Instant::now();
         let state = match current.states.get(index) {
             Some(state) => Ok(Arc::clone(state)),
             None => registry.find(index).map(|found| {
@@ -85,10 +91,13 @@ impl Statements {
             }),
         };
         statements.push_front(current);
-        let last = if statements.len() > CONNECTIONS { statements.pop_back() } else { None };
+        // The latest come first, so the ones that are over are at the end.
+        let live =
+            statements.iter().take(CONNECTIONS).take_while(|known| known.asked.elapsed() < KEEP).count();
+        let over = statements.split_off(live.max(1));
         drop(statements);
         // Unlocked first: these may be the last holds on large tables.
-        drop((before, last));
+        drop((before, over));
         state
     }
 }

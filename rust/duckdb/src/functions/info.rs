@@ -2,11 +2,12 @@
 
 use std::{ffi::CStr, sync::Arc};
 
-use ruvector_core::{ids::IdType, index::VectorsKept};
+use ruvector_core::index::VectorsKept;
 
 use super::{Shared, knn::name};
 use crate::{
     capi::{Arguments, Columns, Kind, Named, Output, Rows, TableFunction, Type},
+    hits::id_type_name,
     refusal::Result,
     registry::Found,
 };
@@ -39,11 +40,6 @@ pub(super) enum Cell {
 pub(super) fn row(found: &Found) -> [Cell; 12] {
     let snapshot = &found.snapshot;
     let index = snapshot.index();
-    let ids = match snapshot.id_type() {
-        IdType::Int64 => "int64",
-        IdType::UInt64 => "uint64",
-        IdType::Utf8 => "string",
-    };
     let vectors = match index.vectors_kept() {
         VectorsKept::None => "none",
         VectorsKept::Borrowed => "borrowed",
@@ -59,7 +55,7 @@ pub(super) fn row(found: &Found) -> [Cell; 12] {
         text(index.metric().name()),
         Cell::Whole(index.bits().into()),
         whole(index.router().nlist()),
-        text(ids),
+        text(id_type_name(snapshot.id_type())),
         text(vectors),
         whole(index.null_count()),
         whole(snapshot.memory_bytes()),

@@ -173,8 +173,12 @@ impl<'a> Chunk<'a> {
     fn ask(&self, row: usize) -> Result<Ask<'a>> {
         let index = self.index.text(row);
         let index = index.ok_or_else(|| Error::invalid_parameter("index", "a name or a path", "NULL"))?;
-        let filter = self.options.filter.filter(|lists| !lists.is_null(row));
-        let filter = filter.map(|lists| entry(&lists, lists.items().and_then(|items| items.1), row));
+        let filter = self.options.filter.and_then(|lists| match lists.items() {
+            // A NULL of the type of a list is one of no rows, as `list` gives it.
+            Some(_) if lists.is_null(row) => Some(Entry { offset: 0, length: 0 }),
+            Some((_, width)) => Some(entry(&lists, width, row)),
+            None => (!lists.is_null(row)).then_some(Entry { offset: 0, length: 1 }),
+        });
         let statement = self.statement.map(|(statement, planned)| {
             (statement.text(row).unwrap_or_default(), planned.text(row).unwrap_or_default())
         });
@@ -197,6 +201,7 @@ impl Group<'_> {
             None => Arc::new(State::new(shared.registry.find(index)?.snapshot)),
         };
         let filter = match (self.ask.filter, chunk.options.filter) {
+            (Some(Entry { length: 0, .. }), _) => Some(Arc::default()),
             (Some(_), Some(lists)) => Some(state.allowed(Given::of_column(&lists, self.rows[0])?)?),
             _ => None,
         };
