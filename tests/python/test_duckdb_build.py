@@ -132,12 +132,21 @@ def test_a_build_replaces_what_statements_find(con: Any, tmp_path: Path) -> None
         assert con.execute(count, [path, [0.0] * 32]).fetchall() == [(rows * 9 // 10,)]
 
 
+def over_a_variable(con: Any) -> Any:
+    """A relation over what only this function sees."""
+    rows = con.sql("SELECT * FROM docs WHERE key < 500")
+    variable = pa.table(rows.to_arrow_table())
+    assert variable.num_rows == 500
+    return con.sql("SELECT * FROM variable")
+
+
 @pytest.mark.parametrize(
     "data",
     [
         lambda con: con.sql("SELECT name, v FROM docs WHERE key < 500"),
         lambda con: con.table("docs").filter("key < 500"),
         lambda _: "SELECT * FROM docs WHERE key < 500",
+        over_a_variable,
         lambda con: con.execute("CREATE TEMP TABLE own AS FROM docs WHERE key < 500").sql("FROM own"),
     ],
 )
@@ -163,7 +172,7 @@ def test_python_says_what_is_wrong(con: Any) -> None:
         rv.duckdb.build(con, "FROM docs", "w")
     with pytest.raises(duckdb.CatalogException, match="nope"):
         rv.duckdb.build(con, "FROM nope", "v")
-    with pytest.raises(rv.InvalidParameter, match=r"^data: expected a query, got "):
+    with pytest.raises(rv.InvalidParameter, match=r"^data: expected a query, got no query$"):
         rv.duckdb.build(con, "-- nothing", "v")
     assert con.execute("SELECT count(*) FROM docs").fetchall() == [(2000,)]
 

@@ -301,3 +301,23 @@ def test_an_option_given_as_null_is_the_default(docs: Vectors, queries: Vectors)
     names = ("recall", "nprobe", "epsilon", "rerank", "exact", "metric", "filter")
     plain = _sql.search(_sql.Asked.nearest(pinned, 5), column)
     assert _sql.search(_sql.Asked.nearest(pinned, 5, **dict.fromkeys(names)), column).equals(plain)
+
+
+def test_batches_without_a_vector_wait_for_one(docs: Vectors) -> None:
+    """Lists that are all null do not tell how wide they are."""
+    kind = pa.list_(pa.float64())
+    some = pa.array(list(docs[:500].astype("f8")), kind)
+    batches = [
+        pa.nulls(7, kind),
+        pa.nulls(0, kind),
+        some,
+        pa.nulls(5, kind),
+        some.slice(0, 20),
+        pa.nulls(1, kind),
+    ]
+    index = _sql.build(lambda: [pa.table({"v": batch}) for batch in batches], column="v", id=None, path=None)
+    assert (len(index), index.null_count) == (520, 13)
+    found = index.search(docs[3], k=2, exact=True).to_numpy()[0].ravel().tolist()
+    assert found == [7 + 3, 7 + 500 + 5 + 3]
+    with pytest.raises(rv.EmptyIndex):
+        _sql.build(lambda: [pa.table({"v": pa.nulls(7, kind)})], column="v", id=None, path=None)

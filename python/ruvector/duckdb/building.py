@@ -51,7 +51,8 @@ def build(
     con
         The connection.
     data
-        A query, or a relation of this connection (``con.sql(...)``, ``con.table(...)``).
+        A query over tables, or a relation of this connection (``con.sql(...)``, ``con.table(...)``), which
+        may be one over dataframes.
     column
         The name of the column of vectors: ``FLOAT[n]``, ``FLOAT[]``, ``DOUBLE[n]`` or ``DOUBLE[]``. NULL
         vectors are left out and counted.
@@ -85,10 +86,9 @@ def build(
     >>> ruvector.duckdb.build(con, rows, "v", id="key")
     Index(1000 x 2, l2sq, 15 lists, 1 bit, stored vectors, ...)
     """
-    # Each pass is a new run of the query: a relation can be read once only.
-    text = data if isinstance(data, str) else data.sql_query()
     return _sql.build(
-        lambda: batches(con, text),
+        # A new relation for each pass: one keeps the result that it has given.
+        lambda: batches(con.sql(data) if isinstance(data, str) else data.project("*")),
         column=column,
         id=id,
         path=path,
@@ -123,15 +123,17 @@ def from_table(
         cursor.execute("SET python_enable_replacements = false")
         cursor.execute("BEGIN TRANSACTION")
         _sql.build(
-            lambda: batches(cursor, text), column=names_[0], id=None if id is None else names_[-1], **options
+            lambda: batches(cursor.sql(text)),
+            column=names_[0],
+            id=None if id is None else names_[-1],
+            **options,
         )
 
 
-def batches(con: DuckDBPyConnection, text: str) -> Iterator[Any]:
-    """Run a query and give its rows, a batch at a time."""
-    relation: Any = con.sql(text)
+def batches(relation: Any) -> Iterator[Any]:  # noqa: ANN401 - versions call its methods differently
+    """Run a relation and give its rows, a batch at a time."""
     if relation is None:
-        raise refuse("data", "a query", quoted(text))
+        raise refuse("data", "a query", "no query")
     read: Callable[[int], Any] = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
     with closing(read(BATCH)) as reader:
         rows = 0
