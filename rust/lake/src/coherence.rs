@@ -166,16 +166,18 @@ impl RuLake {
                 ..Pull::default()
             };
             let began = Instant::now();
-            let stream = member.backend.pull(&key.collection, &pull)?;
-            let schema = rows::fingerprint(&stream.schema(), &state)?;
-            let pulled = rows::read(&key.backend, stream, &state, &self.shared.limits);
+            // What fails because the rows are being replaced is tried again, like rows that were replaced unnoticed.
+            let pulled = member.backend.pull(&key.collection, &pull).and_then(|stream| {
+                let schema = rows::fingerprint(&stream.schema(), &state)?;
+                Ok((schema, rows::read(&key.backend, stream, &state, &self.shared.limits)?))
+            });
             let checked = Instant::now();
             let now = member.backend.state(&key.collection)?;
             if now.generation != state.generation {
                 (state, asked) = (now, checked);
                 continue;
             }
-            let pulled = pulled?;
+            let (schema, pulled) = pulled?;
             self.shared.stats.count(key, Event::Pulled(began.elapsed()));
             let entry =
                 self.code(key, bundle, state.clone(), since.map(|(entry, _)| entry), pulled, schema)?;

@@ -76,10 +76,11 @@ impl Comparison {
     }
 
     /// Whether some value from `min` to `max` may hold, given how these two compare with the condition's value.
-    pub(crate) fn may_hold(self, min: Ordering, max: Ordering) -> bool {
+    #[cfg(feature = "parquet")]
+    fn may_hold(self, min: Ordering, max: Ordering) -> bool {
         match self {
             Self::Equal => min.is_le() && max.is_ge(),
-            Self::NotEqual => min.is_ne() || max.is_ne(),
+            Self::NotEqual => true,
             Self::Less => min.is_lt(),
             Self::LessOrEqual => min.is_le(),
             Self::Greater => max.is_gt(),
@@ -90,7 +91,7 @@ impl Comparison {
 
 impl Value {
     /// How a whole number compares with this value; `None` for what is no number.
-    pub(crate) fn order_of_integer(&self, found: i128) -> Option<Ordering> {
+    fn order_of_integer(&self, found: i128) -> Option<Ordering> {
         match self {
             Self::Integer(value) => Some(found.cmp(value)),
             Self::Float(value) => (found as f64).partial_cmp(value),
@@ -98,7 +99,7 @@ impl Value {
         }
     }
 
-    pub(crate) fn order_of_float(&self, found: f64) -> Option<Ordering> {
+    fn order_of_float(&self, found: f64) -> Option<Ordering> {
         match self {
             Self::Integer(value) => found.partial_cmp(&(*value as f64)),
             Self::Float(value) => found.partial_cmp(value),
@@ -106,7 +107,7 @@ impl Value {
         }
     }
 
-    pub(crate) fn order_of_text(&self, found: &str) -> Option<Ordering> {
+    fn order_of_text(&self, found: &str) -> Option<Ordering> {
         if let Self::Text(value) = self { Some(found.cmp(value)) } else { None }
     }
 }
@@ -148,13 +149,44 @@ impl Predicate {
 
 impl Condition {
     fn narrow(&self, column: &ArrayRef, kept: &mut [bool]) -> Result<()> {
+        let orders = self.orders(column)?;
+        for (row, (kept, order)) in kept.iter_mut().zip(orders).enumerate() {
+            // A NaN fulfils nothing but not to be equal.
+            let unordered = !column.is_null(row) && self.comparison == Comparison::NotEqual;
+            *kept &= order.map_or(unordered, |order| self.comparison.holds(order));
+        }
+        Ok(())
+    }
+
+    /// Whether some row may fulfil the condition, by the smallest and the largest value of each stretch of rows. What is
+    /// not known rules nothing out, and not to be equal is never ruled out: the ends may be rounded, and do not tell of NaN.
+    #[cfg(feature = "parquet")]
+    pub(crate) fn may_hold(&self, smallest: &ArrayRef, largest: &ArrayRef) -> Result<Vec<bool>> {
+        let (smallest, largest) = (self.orders(smallest)?, self.orders(largest)?);
+        let may = |(min, max): (Option<Ordering>, Option<Ordering>)| match (min, max) {
+            (Some(min), Some(max)) => self.comparison.may_hold(min, max),
+            _ => true,
+        };
+        Ok(smallest.into_iter().zip(largest).map(may).collect())
+    }
+
+    /// How each value compares with the condition's; `None` for nulls and for NaN.
+    fn orders(&self, column: &ArrayRef) -> Result<Vec<Option<Ordering>>> {
         macro_rules! numbers {
             ($kind:ty, $compare:ident, $as:ty) => {{
+                self.expect(column, matches!(self.value, Value::Integer(_) | Value::Float(_)))?;
                 let values = column.as_primitive::<$kind>();
-                self.each(column, kept, |row| self.value.$compare(<$as>::from(values.value(row))))
+                each(column, |row| self.value.$compare(<$as>::from(values.value(row))))
             }};
         }
-        match column.data_type() {
+        macro_rules! texts {
+            ($values:expr) => {{
+                self.expect(column, matches!(self.value, Value::Text(_)))?;
+                let values = $values;
+                each(column, |row| self.value.order_of_text(values.value(row)))
+            }};
+        }
+        Ok(match column.data_type() {
             DataType::Int8 => numbers!(Int8Type, order_of_integer, i128),
             DataType::Int16 => numbers!(Int16Type, order_of_integer, i128),
             DataType::Int32 => numbers!(Int32Type, order_of_integer, i128),
@@ -165,49 +197,20 @@ impl Condition {
             DataType::UInt64 => numbers!(UInt64Type, order_of_integer, i128),
             DataType::Float32 => numbers!(Float32Type, order_of_float, f64),
             DataType::Float64 => numbers!(Float64Type, order_of_float, f64),
-            DataType::Utf8 => {
-                let values = column.as_string::<i32>();
-                self.each(column, kept, |row| self.value.order_of_text(values.value(row)))
-            }
-            DataType::LargeUtf8 => {
-                let values = column.as_string::<i64>();
-                self.each(column, kept, |row| self.value.order_of_text(values.value(row)))
-            }
-            DataType::Utf8View => {
-                let values = column.as_string_view();
-                self.each(column, kept, |row| self.value.order_of_text(values.value(row)))
-            }
+            DataType::Utf8 => texts!(column.as_string::<i32>()),
+            DataType::LargeUtf8 => texts!(column.as_string::<i64>()),
+            DataType::Utf8View => texts!(column.as_string_view()),
             DataType::Boolean => {
+                let Value::Boolean(value) = &self.value else { return Err(self.refused(column.data_type())) };
                 let values = column.as_boolean();
-                self.each(column, kept, |row| match &self.value {
-                    Value::Boolean(value) => Some(values.value(row).cmp(value)),
-                    _ => None,
-                })
+                each(column, |row| Some(values.value(row).cmp(value)))
             }
-            other => Err(self.refused(other)),
-        }
+            other => return Err(self.refused(other)),
+        })
     }
 
-    /// Keeps the rows at which `order` says so. A NaN fulfils nothing but [`Comparison::NotEqual`].
-    fn each(
-        &self,
-        column: &ArrayRef,
-        kept: &mut [bool],
-        order: impl Fn(usize) -> Option<Ordering>,
-    ) -> Result<()> {
-        let floats = matches!(column.data_type(), DataType::Float32 | DataType::Float64);
-        let numeric = matches!(self.value, Value::Integer(_) | Value::Float(_));
-        for (row, kept) in kept.iter_mut().enumerate().filter(|(_, kept)| **kept) {
-            *kept = !column.is_null(row)
-                && match order(row) {
-                    Some(order) => self.comparison.holds(order),
-                    None if numeric && (floats || column.data_type().is_integer()) => {
-                        self.comparison == Comparison::NotEqual
-                    }
-                    None => return Err(self.refused(column.data_type())),
-                };
-        }
-        Ok(())
+    fn expect(&self, column: &ArrayRef, fits: bool) -> Result<()> {
+        if fits { Ok(()) } else { Err(self.refused(column.data_type())) }
     }
 
     fn refused(&self, kind: &DataType) -> Error {
@@ -216,11 +219,16 @@ impl Condition {
     }
 }
 
+fn each(column: &ArrayRef, order: impl Fn(usize) -> Option<Ordering>) -> Vec<Option<Ordering>> {
+    (0..column.len()).map(|row| if column.is_null(row) { None } else { order(row) }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use arrow_array::{Float64Array, Int64Array, StringArray};
+    #[cfg(feature = "parquet")]
     use proptest::prelude::*;
 
     use super::*;
@@ -256,6 +264,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "parquet")]
     proptest! {
         #[test]
         fn what_is_ruled_out_by_its_ends_holds_nothing(mut values in prop::collection::vec(-3_i128..4, 1..6), value in -3_i128..4) {
