@@ -3,6 +3,8 @@
 mod columns;
 mod fs;
 mod local;
+#[cfg(feature = "parquet")]
+pub mod parquet;
 pub mod ruvec1;
 
 pub use columns::{find_columns, project, project_schema};
