@@ -1,4 +1,4 @@
-"""Check what the crates link: only allowed licences and sources, and no engine below the core.
+"""Check what the crates link: only allowed licences and sources, and no engine below the core and the lake.
 
 The rules are those of deny.toml. Nothing is downloaded that a build would not download.
 """
@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-CORE = "ruvector-core"
-NOT_BELOW_CORE = re.compile(r"pyo3|polars|datafusion|duckdb|tonic|tokio")
+# What a crate must not link, directly or not.
+NOT_BELOW = {
+    "ruvector-core": re.compile(r"pyo3|polars|datafusion|duckdb|tonic|tokio|object_store|ruvector-(?!core)"),
+    "ruvector-lake": re.compile(r"pyo3|polars|datafusion|duckdb|tonic|ruvector-(?!core|lake)"),
+}
 
 
 def cargo(*arguments: str) -> str:
@@ -82,12 +85,16 @@ def main() -> int:
     rules = tomllib.loads((ROOT / "deny.toml").read_text(encoding="utf-8"))
     packages = json.loads(cargo("metadata", "--format-version", "1"))["packages"]
     found = complaints(packages, rules)
-    tree = cargo("tree", "-p", CORE, "-e", "normal", "--prefix", "none", "--no-dedupe", "--format", "{p}")
-    below_core = set(tree.splitlines())
-    found += [f"{CORE} links {crate}" for crate in sorted(below_core) if NOT_BELOW_CORE.match(crate)]
+    counts: list[str] = []
+    for crate, forbidden in NOT_BELOW.items():
+        only_names = ("-e", "normal", "--prefix", "none", "--no-dedupe", "--format", "{p}")
+        tree = cargo("tree", "-p", crate, "--all-features", *only_names)
+        below = set(tree.splitlines())
+        counts.append(f"{len(below)} below {crate}")
+        found += [f"{crate} links {other}" for other in sorted(below) if forbidden.match(other)]
     for line in found:
         print(line)
-    print(f"{len(packages)} crates, {len(below_core)} of them below {CORE}: {len(found)} complaints")
+    print(f"{len(packages)} crates, {', '.join(counts)}: {len(found)} complaints")
     return 1 if found else 0
 
 

@@ -226,13 +226,17 @@ impl RuLake {
     /// Takes indexes that had to make room to files, if there is a folder for them.
     fn clear_out(&self, mut evicted: Vec<Evicted>) {
         while let Some(Evicted { entry, keys }) = evicted.pop() {
-            keys.iter().for_each(|key| self.shared.stats.count(key, Event::Evicted));
+            for key in &keys {
+                self.shared.stats.count(key, Event::Evicted);
+            }
             let Some(folder) = &self.shared.spill else { continue };
             // What cannot be written is gone, as it would be without a folder; the next search fetches it again.
             if let Ok(Some(spilled)) = entry.spilled(folder, &self.shared.pool) {
                 let (kept, more) = self.shared.cache.reinstall(&Arc::new(spilled), &keys);
                 if kept {
-                    keys.iter().for_each(|key| self.shared.stats.count(key, Event::Spilled));
+                    for key in &keys {
+                        self.shared.stats.count(key, Event::Spilled);
+                    }
                 }
                 evicted.extend(more);
             }

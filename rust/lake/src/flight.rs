@@ -46,13 +46,12 @@ impl<K: Clone + Eq + Hash, T: Clone> Flights<K, T> {
     ) -> Option<(Result<T>, Role)> {
         let (flight, leads) = {
             let mut running = lock(&self.running);
-            match running.get(key) {
-                Some(flight) => (Arc::clone(flight), false),
-                None => {
-                    let flight = Arc::new(Flight { outcome: Mutex::new(None), landed: Condvar::new() });
-                    running.insert(key.clone(), Arc::clone(&flight));
-                    (flight, true)
-                }
+            if let Some(flight) = running.get(key) {
+                (Arc::clone(flight), false)
+            } else {
+                let flight = Arc::new(Flight { outcome: Mutex::new(None), landed: Condvar::new() });
+                running.insert(key.clone(), Arc::clone(&flight));
+                (flight, true)
             }
         };
         if !leads {

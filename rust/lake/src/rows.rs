@@ -147,7 +147,9 @@ mod tests {
 
     fn digest(parts: &[Rows]) -> Content {
         let mut digester = Digester::default();
-        parts.iter().for_each(|part| digester.update(part));
+        for part in parts {
+            digester.update(part);
+        }
         digester.content(String::new())
     }
 

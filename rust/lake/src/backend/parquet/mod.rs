@@ -54,6 +54,13 @@ pub struct ParquetBackend {
     footers: Mutex<HashMap<Stored, Footer>>,
 }
 
+/// A collection and the files that it lies in now.
+struct Table {
+    path: String,
+    columns: Columns,
+    files: Vec<(Stored, Footer)>,
+}
+
 /// What is known about a file.
 #[derive(Clone, Debug)]
 struct Footer {
@@ -71,7 +78,7 @@ impl ParquetBackend {
         Ok(Self::over(id.into(), Arc::new(Disk::new(root)?)))
     }
 
-    /// A backend over an object store, below `prefix`. `url` is what others call the place, such as `s3://bucket`.
+    /// A backend over an object store. `url` is what others call the place, such as `s3://bucket`.
     #[cfg(feature = "object-store")]
     pub fn in_store(
         id: impl Into<String>,
@@ -102,7 +109,7 @@ impl ParquetBackend {
         Ok(())
     }
 
-    fn files(&self, collection: &str) -> Result<(String, Columns, Vec<(Stored, Footer)>)> {
+    fn files(&self, collection: &str) -> Result<Table> {
         let found = lock(&self.tables).get(collection).cloned();
         let (path, columns) = found.ok_or_else(|| unknown(&self.id, collection))?;
         let files = self.store.list(&path)?;
@@ -114,7 +121,7 @@ impl ParquetBackend {
             let footer = self.footer(&file)?;
             found.push((file, footer));
         }
-        Ok((path, columns, found))
+        Ok(Table { path, columns, files: found })
     }
 
     fn footer(&self, file: &Stored) -> Result<Footer> {
@@ -189,7 +196,7 @@ impl Backend for ParquetBackend {
     }
 
     fn state(&self, collection: &str) -> Result<State> {
-        let (path, columns, files) = self.files(collection)?;
+        let Table { path, columns, files } = self.files(collection)?;
         let schema = same_schema(&files)?;
         let (vector, id) = match &columns.vector {
             Some(vector) => (vector.clone(), schema.column_with_name("id").map(|_| "id".to_owned())),
@@ -215,7 +222,7 @@ impl Backend for ParquetBackend {
     }
 
     fn pull(&self, collection: &str, pull: &Pull) -> Result<Batches> {
-        let (_, _, files) = self.files(collection)?;
+        let Table { files, .. } = self.files(collection)?;
         let schema = project_schema(&same_schema(&files)?, pull.projection.as_deref())?;
         let mut skipped = pull.skip_rows;
         let mut groups = Vec::new();

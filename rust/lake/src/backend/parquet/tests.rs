@@ -155,7 +155,7 @@ fn files_of_a_folder_are_one_table_that_grows() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("t")).unwrap();
     let add = |name: &str, first| {
-        write(&folder.path().join("t").join(name), &table(first, 100, As::Binary), Compression::SNAPPY)
+        write(&folder.path().join("t").join(name), &table(first, 100, As::Binary), Compression::SNAPPY);
     };
     add("a.parquet", 0);
     add("b.parquet", 100);
