@@ -1,6 +1,7 @@
 //! Searching: one collection, several, or all of a name; and what happens when some do not answer.
 
 use std::{
+    panic::{self, AssertUnwindSafe},
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
@@ -198,9 +199,7 @@ fn fan_out(tasks: &[Task]) -> Vec<Outcome> {
         outcome.unwrap_or_else(|error| {
             let error = match error {
                 mpsc::RecvTimeoutError::Timeout => task.deadline.missed(&task.key),
-                mpsc::RecvTimeoutError::Disconnected => {
-                    Error::backend(&task.key.backend, "the adapter panicked")
-                }
+                mpsc::RecvTimeoutError::Disconnected => Error::backend(&task.key.backend, "the thread ended"),
             };
             (Err(error), began.elapsed())
         })
@@ -211,7 +210,9 @@ fn fan_out(tasks: &[Task]) -> Vec<Outcome> {
 impl Task {
     fn run(&self) -> Outcome {
         let began = Instant::now();
-        let outcome = self.found();
+        // Adapters are other people's code, and a search is the place where theirs ends.
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| self.found()))
+            .unwrap_or_else(|_| Err(Error::backend(&self.key.backend, "the adapter panicked")));
         let elapsed = began.elapsed();
         match &outcome {
             Ok(Some(_)) => self.lake.shared.stats.count(&self.key, Event::Searched(elapsed)),

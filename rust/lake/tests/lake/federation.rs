@@ -170,3 +170,17 @@ fn rows_are_found_that_fulfil_a_predicate() {
     found.sort_unstable();
     assert_eq!(found, (390..400).collect::<Vec<_>>());
 }
+
+#[test]
+fn an_adapter_that_panics_is_one_that_failed() {
+    let bad = Watched::with_rows("bad", 20, 4);
+    let lake = lake(FRESH, &[&bad, &Watched::with_rows("good", 20, 4)]);
+    *bad.during_pull.lock().unwrap() = Some(Box::new(|_| panic!("somebody else's code")));
+    let error = lake.search_one(&key("bad"), &[0.0; 4], &exact(1)).unwrap_err();
+    assert_eq!(error.to_string(), "backend \"bad\": the adapter panicked");
+    bad.during_pull.clear_poison();
+    *bad.during_pull.lock().unwrap() = None;
+    let options = SearchOptions { on_error: OnError::Skip, ..exact(3) };
+    let answer = lake.search(&Targets::Everywhere("c".into()), &column(1, 4, 1), &options).unwrap();
+    assert_eq!((answer.hits[0].len(), answer.is_partial()), (3, false), "and may be well again");
+}

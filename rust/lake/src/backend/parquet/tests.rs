@@ -219,6 +219,25 @@ fn what_is_no_parquet_file_is_refused() {
     }
 }
 
+/// Parquet has no digest of its own: a flipped byte may be another value. It must be nothing worse.
+#[test]
+fn a_flipped_byte_is_an_error_or_a_value() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.parquet");
+    write(&path, &table(0, 20, As::Lists), Compression::SNAPPY);
+    let good = fs::read(&path).unwrap();
+    let mut refused = 0;
+    for at in (0..good.len()).step_by(7) {
+        let mut bytes = good.clone();
+        bytes[at] ^= 0x55;
+        fs::write(&path, bytes).unwrap();
+        let (backend, _) = backend(folder.path(), "t.parquet");
+        let rows = backend.pull("c", &Pull::default()).map(|mut rows| rows.all(|batch| batch.is_ok()));
+        refused += usize::from(!matches!(rows, Ok(true)));
+    }
+    assert!(refused > 10, "{refused} were noticed");
+}
+
 #[cfg(unix)]
 #[test]
 fn links_are_not_followed() {
