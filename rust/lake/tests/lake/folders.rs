@@ -3,10 +3,10 @@
 use std::{fs, path::Path};
 
 use ruvector_core::{Index, Metric, Pool, Unwatched, Vectors, format::Keep, index::BuildParams};
-use ruvector_lake::{Consistency, Error, RuLake, SearchOptions, Settings, share::INDEX_FILE};
+use ruvector_lake::{Consistency, Error, SearchOptions, Settings, share::INDEX_FILE};
 use tempfile::TempDir;
 
-use crate::support::{Watched, column, exact, ids, key, lake, numbers, settings, with};
+use crate::support::{Watched, column, exact, ids, key, lake, numbers, settings};
 
 const FRESH: Consistency = Consistency::Fresh;
 
@@ -198,7 +198,8 @@ fn nothing_is_saved_of_what_is_not_there() {
 #[cfg(feature = "sign")]
 #[test]
 fn only_trusted_bundles_are_believed() {
-    use ruvector_lake::sign::Signer;
+    use crate::support::with;
+    use ruvector_lake::{RuLake, sign::Signer};
     let (backend, folder) = (Watched::with_rows("b", 20, 4), tempfile::tempdir().unwrap());
     let (friend, stranger) = (Signer::from_seed([1; 32]), Signer::from_seed([2; 32]));
     let reader = RuLake::builder().trusted(vec![friend.public_key()]).build().unwrap();

@@ -80,12 +80,8 @@ impl ParquetBackend {
 
     /// A backend over an object store. `url` is what others call the place, such as `s3://bucket`.
     #[cfg(feature = "object-store")]
-    pub fn in_store(
-        id: impl Into<String>,
-        store: Arc<dyn object_store::ObjectStore>,
-        url: impl Into<String>,
-    ) -> Self {
-        Self::over(id.into(), Arc::new(object::Objects::new(store, url.into())))
+    pub fn in_store(id: impl Into<String>, store: Arc<dyn object_store::ObjectStore>, url: &str) -> Self {
+        Self::over(id.into(), Arc::new(object::Objects::new(store, url)))
     }
 
     fn over(id: String, store: Arc<dyn Store>) -> Self {

@@ -27,7 +27,7 @@ pub(super) struct Objects {
 }
 
 impl Objects {
-    pub(super) fn new(store: Arc<dyn ObjectStore>, url: String) -> Self {
+    pub(super) fn new(store: Arc<dyn ObjectStore>, url: &str) -> Self {
         Self { store, url: url.trim_end_matches('/').to_owned() }
     }
 
