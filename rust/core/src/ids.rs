@@ -259,7 +259,10 @@ impl Ids {
     }
 
     /// Refuses an id that two rows share.
-    pub(crate) fn check_unique(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::DuplicateId`] naming the two rows.
+    pub fn check_unique(&self) -> Result<()> {
         let ascending = (1..self.len()).all(|at| self.get(at - 1).cmp(&self.get(at)) == Ordering::Less);
         if ascending {
             return Ok(());

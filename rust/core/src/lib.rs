@@ -41,7 +41,7 @@ pub mod random;
 pub mod rbpx;
 pub mod recall;
 mod repack;
-mod replace;
+pub mod replace;
 pub mod rotate;
 pub mod segment;
 pub mod topk;

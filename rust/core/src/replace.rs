@@ -9,7 +9,10 @@ use std::{
 use crate::error::{Error, Result};
 
 /// Writes a file under another name first, then, whole and safe on the disk, in place of what was there.
-pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> Result<()>) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Persist`] naming the file, and whatever `write` returns; what was there before stays then.
+pub fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> Result<()>) -> Result<()> {
     let failed = |error: io::Error| Error::persist(path, error);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();

@@ -132,6 +132,13 @@ impl Index {
         })
     }
 
+    /// The BLAKE3 digest, in hex, that the file it was opened from states of all its bytes; `None` for an index that was
+    /// built here. It is what the bytes have only if they were verified.
+    pub fn file_digest(&self) -> Option<String> {
+        let footer = footer::Footer::parse(&self.source()?.bytes);
+        footer.ok().map(|footer| footer.digest)
+    }
+
     /// The index as the Arrow table that a file holds, one batch per segment. Nothing is copied; vectors are part of it
     /// if the index stores them, not if it borrows them.
     ///

@@ -1,0 +1,186 @@
+//! Several collections searched as one.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ruvector_core::{Metric, Vectors, ids::OwnedId};
+use ruvector_lake::{
+    BackendOptions, Consistency, Error, Key, OnError, RuLake, SearchOptions, Settings, Targets,
+    answer::Status,
+    predicate::{Comparison, Condition, Predicate, Value},
+};
+
+use crate::support::{Watched, column, exact, ids, key, lake, numbers, settings};
+
+const FRESH: Consistency = Consistency::Fresh;
+
+/// Three shards that hold the rows of one table between them, and one that holds all.
+fn split() -> (RuLake, Vectors) {
+    let all = column(900, 16, 11);
+    let mut shards: Vec<Watched> = ["s0", "s1", "s2"].into_iter().map(Watched::new).collect();
+    for (at, shard) in shards.iter().enumerate() {
+        let rows: Vec<usize> = (0..900).filter(|row| row * row % 7 % 3 == at).collect();
+        let ids = numbers(rows.iter().map(|&row| row as i64));
+        shard.rows.put_collection("c", &ids, &all.gather(&rows).unwrap()).unwrap();
+    }
+    let whole = Watched::new("whole");
+    whole.rows.put_collection("all", &numbers(0..900), &all).unwrap();
+    shards.push(whole);
+    (lake(FRESH, &shards.iter().collect::<Vec<_>>()), column(25, 16, 12))
+}
+
+fn plain(answer: &ruvector_lake::Answer) -> Vec<Vec<(OwnedId, u32)>> {
+    let one = |hits: &Vec<ruvector_lake::Hit>| {
+        hits.iter().map(|hit| (hit.id.clone(), hit.distance.to_bits())).collect()
+    };
+    answer.hits.iter().map(one).collect()
+}
+
+#[test]
+fn the_answer_is_that_of_one_index_over_all_rows() {
+    let (lake, queries) = split();
+    let found = lake.search(&Targets::Everywhere("c".into()), &queries, &exact(10)).unwrap();
+    let expected = lake.search(&Targets::Only("all".into()), &queries, &exact(10)).unwrap();
+    assert_eq!(plain(&found), plain(&expected));
+    assert_eq!(found.shards.len(), 3);
+    assert!(!found.is_partial() && found.shards.iter().map(|shard| shard.rows).sum::<usize>() == 900);
+    let usual = lake.search(&Targets::Everywhere("c".into()), &queries, &SearchOptions::default()).unwrap();
+    let shared = plain(&usual)
+        .iter()
+        .flatten()
+        .filter(|hit| plain(&expected).iter().flatten().any(|other| other == *hit))
+        .count();
+    assert!(shared >= 240, "{shared} of 250");
+    let batch = found.to_batch().unwrap();
+    assert_eq!((batch.num_rows(), batch.num_columns()), (250, 6));
+}
+
+#[test]
+fn a_name_is_looked_for() {
+    let lake = lake(FRESH, &[&Watched::with_rows("a", 5, 4), &Watched::with_rows("b", 5, 4)]);
+    let query = column(1, 4, 1);
+    let ambiguous = lake.search(&Targets::Only("c".into()), &query, &exact(1)).unwrap_err();
+    assert_eq!(ambiguous.to_string(), "collection \"c\" is in [\"a\", \"b\"]: name the backend");
+    let unknown = lake.search(&Targets::Everywhere("x".into()), &query, &exact(1));
+    assert!(matches!(unknown, Err(Error::UnknownCollection { .. })));
+    assert!(lake.search(&Targets::Keys(Vec::new()), &query, &exact(1)).unwrap().hits[0].is_empty());
+}
+
+/// Upstream: an empty shard fails the whole search.
+#[test]
+fn a_shard_without_rows_is_no_error() {
+    let empty = Watched::new("empty");
+    empty.rows.put_collection("c", &numbers([]), &column(0, 4, 1)).unwrap();
+    let lake = lake(FRESH, &[&Watched::with_rows("full", 5, 4), &empty]);
+    let targets = Targets::Keys(vec![key("empty"), key("full")]);
+    let answer = lake.search(&targets, &column(1, 4, 1), &exact(3)).unwrap();
+    assert_eq!(answer.hits[0].len(), 3);
+    assert!(matches!(
+        (&answer.shards[0].status, &answer.shards[1].status),
+        (Status::Empty, Status::Answered)
+    ));
+    empty.rows.append("c", &numbers([1]), &column(1, 4, 1)).unwrap();
+    assert_eq!(ids(&lake.search(&targets, &column(1, 4, 1), &exact(1)).unwrap()), [1]);
+}
+
+/// Upstream: one failing or slow shard is everybody's failure or wait.
+#[test]
+fn a_shard_that_fails_or_is_late_is_told_and_left_out() {
+    let [good, bad, slow] = ["good", "bad", "slow"].map(|id| Watched::with_rows(id, 20, 4));
+    bad.breaks(Some(Error::backend("bad", "no route to host")));
+    slow.slow(1500);
+    let lake = lake(FRESH, &[&good, &bad, &slow]);
+    let targets = Targets::Keys(vec![key("bad"), key("good"), key("slow")]);
+    let options =
+        |on_error| SearchOptions { on_error, deadline: Some(Duration::from_millis(700)), ..exact(2) };
+    let began = Instant::now();
+    let answer = lake.search(&targets, &column(1, 4, 1), &options(OnError::Skip)).unwrap();
+    assert!(began.elapsed() < Duration::from_millis(1400), "{:?}", began.elapsed());
+    assert!(answer.is_partial() && answer.hits[0].iter().all(|hit| hit.key.backend == "good"));
+    assert!(
+        matches!(&answer.shards[0].status, Status::Failed(error) if error.to_string().contains("no route"))
+    );
+    assert!(matches!(&answer.shards[2].status, Status::Late(Error::Deadline { millis: 700, .. })));
+    let raised = lake.search(&targets, &column(1, 4, 1), &options(OnError::Raise)).unwrap_err();
+    assert!(matches!(raised, Error::Backend { .. }));
+    let only_bad = Targets::Keys(vec![key("bad")]);
+    assert!(lake.search(&only_bad, &column(1, 4, 1), &options(OnError::Skip)).is_err());
+    let nothing = lake.search(&only_bad, &column(1, 4, 1), &options(OnError::Partial)).unwrap();
+    assert!(nothing.is_partial() && nothing.hits[0].is_empty());
+    // What was late has gone on, and filled the cache.
+    let cached = SearchOptions { cache_only: true, ..exact(1) };
+    while lake.search_one(&key("slow"), &[0.0; 4], &cached).is_err() {
+        assert!(began.elapsed() < Duration::from_secs(20), "the late pull was lost");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(slow.pulls(), 1);
+}
+
+#[test]
+fn a_backend_has_its_own_deadline_and_only_so_many_callers() {
+    let slow = Watched::with_rows("slow", 20, 4);
+    slow.slow(800);
+    let lake = lake(FRESH, &[]);
+    let options = BackendOptions { deadline: Some(Duration::from_millis(150)), concurrency: 1 };
+    lake.register_backend(Arc::new(slow.clone()), options).unwrap();
+    for _ in 0..3 {
+        let error = lake.search_one(&key("slow"), &[0.0; 4], &exact(1)).unwrap_err();
+        assert!(matches!(error, Error::Deadline { millis: 150, .. }), "{error}");
+    }
+    assert!(slow.pulls() <= 1);
+    let none = BackendOptions { concurrency: 0, ..options };
+    assert!(lake.register_backend(Arc::new(Watched::new("x")), none).is_err());
+}
+
+#[test]
+fn of_rows_with_one_id_the_nearest_counts() {
+    let (a, b) = (Watched::new("a"), Watched::new("b"));
+    let at = |values: &[f32]| Vectors::from_f32("v", 1, values.to_vec().into()).unwrap();
+    a.rows.put_collection("c", &numbers([1, 2, 3]), &at(&[5.0, 1.0, 9.0])).unwrap();
+    b.rows.put_collection("c", &numbers([1, 2, 4]), &at(&[0.0, 2.0, 3.0])).unwrap();
+    let lake = lake(FRESH, &[&a, &b]);
+    let search = |dedupe| {
+        let options = SearchOptions { dedupe, ..exact(3) };
+        ids(&lake.search(&Targets::Everywhere("c".into()), &at(&[0.0]), &options).unwrap())
+    };
+    assert_eq!((search(false), search(true)), (vec![1, 2, 2], vec![1, 2, 4]));
+}
+
+#[test]
+fn distances_of_two_metrics_are_not_put_in_one_order() {
+    let lake = lake(FRESH, &[&Watched::with_rows("a", 5, 4), &Watched::with_rows("b", 5, 4)]);
+    lake.configure(&key("b"), Settings { metric: Metric::Cosine, ..settings(FRESH) });
+    let error = lake.search(&Targets::Everywhere("c".into()), &column(1, 4, 1), &exact(1)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "targets: expected collections searched by one metric (l2sq), got b/c: cosine"
+    );
+}
+
+#[test]
+fn rows_are_found_that_fulfil_a_predicate() {
+    let lake = lake(FRESH, &[&Watched::with_rows("b", 300, 8)]);
+    let condition =
+        Condition { column: "id".into(), comparison: Comparison::GreaterOrEqual, value: Value::Integer(390) };
+    let predicate = Predicate { conditions: vec![condition] };
+    let options = SearchOptions { predicate, ..exact(20) };
+    let mut found = ids(&lake.search_one(&Key::new("b", "c"), &[0.0; 8], &options).unwrap());
+    found.sort_unstable();
+    assert_eq!(found, (390..400).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_adapter_that_panics_is_one_that_failed() {
+    let bad = Watched::with_rows("bad", 20, 4);
+    let lake = lake(FRESH, &[&bad, &Watched::with_rows("good", 20, 4)]);
+    *bad.during_pull.lock().unwrap() = Some(Box::new(|_| panic!("somebody else's code")));
+    let error = lake.search_one(&key("bad"), &[0.0; 4], &exact(1)).unwrap_err();
+    assert_eq!(error.to_string(), "backend \"bad\": the adapter panicked");
+    bad.during_pull.clear_poison();
+    *bad.during_pull.lock().unwrap() = None;
+    let options = SearchOptions { on_error: OnError::Skip, ..exact(3) };
+    let answer = lake.search(&Targets::Everywhere("c".into()), &column(1, 4, 1), &options).unwrap();
+    assert_eq!((answer.hits[0].len(), answer.is_partial()), (3, false), "and may be well again");
+}
