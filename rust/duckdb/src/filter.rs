@@ -35,6 +35,11 @@ impl Given {
             Kind::Boolean => Arc::new(items().map(|item| item.flag()).collect::<BooleanArray>()),
             Kind::Varchar => Arc::new(items().map(|item| item.text()).collect::<LargeStringArray>()),
             Kind::UBigInt => Arc::new(items().map(|item| item.natural()).collect::<UInt64Array>()),
+            Kind::HugeInt => {
+                let numbers: Vec<_> =
+                    items().map(|item| item.text().and_then(|text| text.parse().ok())).collect();
+                ids::of_huge(&numbers)
+            }
             kind if is_whole(kind) => Arc::new(items().map(|item| item.whole()).collect::<Int64Array>()),
             kind => return Err(unfit(&format!("{}[]", kind.name()))),
         };
@@ -71,7 +76,8 @@ impl Given {
         if is_mask {
             return Ok(Arc::new(Filter::default()));
         }
-        let ids = Ids::from_list("filter", arrays)?.cast("filter", snapshot.id_type())?;
+        let ids = ids::without_nulls(&self.0);
+        let ids = Ids::from_list("filter", &[ids])?.cast("filter", snapshot.id_type())?;
         Ok(Arc::new(snapshot.filter_of_ids(&ids)))
     }
 }

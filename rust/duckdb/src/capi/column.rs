@@ -150,7 +150,10 @@ impl<'a> Column<'a> {
     }
 
     /// 128-bit numbers, which lie as two halves.
-    fn huge(&self) -> Option<Vec<i128>> {
+    pub(crate) fn huge(&self) -> Option<Vec<i128>> {
+        if self.kind != Kind::HugeInt {
+            return None;
+        }
         let halves = Self { kind: Kind::UBigInt, rows: self.rows * 2, ..*self };
         let whole = |half: &[u64; 2]| (i128::from(half[1] as i64) << 64) | i128::from(half[0]);
         let halves = halves.stored::<u64>(Kind::UBigInt)?;
