@@ -185,7 +185,7 @@ def main() -> None:
     began = time.perf_counter()
     index = rv.build(loaded.docs, metric=METRICS[loaded.metric], threads=args.threads)
     built = time.perf_counter() - began
-    duck, fused = (door(loaded, index, args.threads, args.k) for door in (Duck, Fused))
+    duck, fused = Duck(loaded, index, args.threads, args.k), Fused(loaded, index, args.threads, args.k)
     folder = tempfile.TemporaryDirectory()
     loadable = Duck(loaded, index, args.threads, args.k, loadable=Path(folder.name) / "docs.rbpx")
     many, few = len(loaded.queries), min(FEW, len(loaded.queries))

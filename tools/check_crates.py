@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[1]
 NOT_BELOW = {
     "ruvector-core": re.compile(r"pyo3|polars|datafusion|duckdb|tonic|tokio|object_store|ruvector-(?!core)"),
     # It is loaded by an engine, and links none.
-    "ruvector-duckdb": re.compile(r"pyo3|polars|datafusion|duckdb|libduckdb|tonic|tokio|ruvector-(?!core|duckdb)"),
+    "ruvector-duckdb": re.compile(
+        r"pyo3|polars|datafusion|(lib)?duckdb|tonic|tokio|ruvector-(?!core|duckdb)"
+    ),
     "ruvector-lake": re.compile(r"pyo3|polars|datafusion|duckdb|tonic|ruvector-(?!core|lake)"),
 }
 
