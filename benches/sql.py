@@ -57,9 +57,9 @@ def tables(loaded: Data) -> tuple[pa.Table, pa.Table]:
     return docs, pa.table({"qid": np.arange(len(loaded.queries)), "v": column(loaded.queries)})
 
 
-def ids_of(rows: dict[str, Any], queries: int, k: int) -> Ids:
+def ids_of(rows: pa.Table, queries: int, k: int) -> Ids:
     """Return the ids of a join's rows, a line per query, best first; what is missing is -1."""
-    query, ids, near = (np.asarray(rows[name]) for name in ("qid", "id", "distance"))
+    query, ids, near = (rows.column(name).to_numpy() for name in ("qid", "id", "distance"))
     found = np.full((queries, k), -1, np.int64)
     order = np.lexsort((ids, near, query))
     query, ids = query[order], ids[order]
@@ -79,17 +79,19 @@ class Duck:
         for name, table in {"docs": docs, "queries": queries}.items():
             self.con.register(f"{name}_lent", table)
             self.con.execute(f"CREATE TABLE {name} AS FROM {name}_lent")
+        # The macro of that name, which joins, hides the extension's own function, which does not.
+        self.knn = "ruvector_knn" if loadable is None else "system.main.ruvector_knn"
         if loadable is None:
             ruvector.duckdb.register(self.con, docs_index=index)
         else:
             index.save(loadable)
             ruvector.duckdb.install(self.con)
-            self.con.execute("FROM ruvector_register('docs_index', ?)", [str(loadable)])
+            self.con.execute("FROM ruvector_register('docs_index', ?)", [str(loadable)]).fetchall()
         self.k, self.own = k, NATIVE[loaded.metric]
 
     def rows(self, sql: str, queries: int) -> Ids:
         """Run a join."""
-        return ids_of(self.con.execute(sql).fetchnumpy(), queries, self.k)
+        return ids_of(self.con.sql(sql).to_arrow_table(), queries, self.k)
 
     def ours(self, queries: int, options: str = "") -> Ids:
         """Join by `ruvector_knn`."""
@@ -117,7 +119,7 @@ class Duck:
 
     def single(self, query: NDArray[np.float32]) -> object:
         """Ask for the neighbours of one query, given as a parameter."""
-        knn = f"SELECT id, distance FROM ruvector_knn('docs_index', ?, k := {self.k})"
+        knn = f"SELECT id, distance FROM {self.knn}('docs_index', ?, k := {self.k})"
         return self.con.execute(knn, [query]).fetchall()
 
 
@@ -133,7 +135,7 @@ class Fused:
 
     def rows(self, sql: str, queries: int) -> Ids:
         """Run a join."""
-        return ids_of(self.ctx.sql(sql).to_pydict(), queries, self.k)
+        return ids_of(self.ctx.sql(sql).to_arrow_table(), queries, self.k)
 
     def ours(self, queries: int) -> Ids:
         """Join by `ruvector_search` and unnest."""
@@ -148,7 +150,7 @@ class Fused:
         near = ruvector.datafusion.knn_join(
             self.ctx, left, right, left_on="v", index=self.index, id="id", k=self.k
         )
-        return ids_of(near.select("qid", "id", "distance").to_pydict(), queries, self.k)
+        return ids_of(near.select("qid", "id", "distance").to_arrow_table(), queries, self.k)
 
     def ordered(self, queries: int) -> Ids:
         """Ask for one query after the other by ORDER BY and LIMIT, which becomes a TopK."""
