@@ -38,7 +38,7 @@ def extension_path() -> Path:
 
     Examples
     --------
-    >>> from ruvector.duckdb.extension import extension_path
+    >>> from ruvector.duckdb import extension_path
     >>> extension_path().name
     'ruvector.duckdb_extension'
     """
@@ -74,7 +74,7 @@ def install(con: DuckDBPyConnection) -> None:
     Examples
     --------
     >>> import duckdb
-    >>> from ruvector.duckdb.extension import install
+    >>> from ruvector.duckdb import install
     >>> con = duckdb.connect(config={"allow_unsigned_extensions": True})
     >>> install(con)
     >>> con.sql("SELECT ruvector_distance([1.0, 2.0], [1.0, 4.0], 'l2')").fetchone()
