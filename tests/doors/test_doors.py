@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,9 +16,6 @@ from hypothesis import strategies as st
 import ruvector as rv
 from tests.doors.doors import CANNOT_FILTER, DOORS, SQL
 from tests.doors.question import ID_TYPES, Question, answer
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 METRICS = ["l2sq", "l2", "cosine", "ip"]
 
@@ -97,6 +95,28 @@ def test_distances_of_pairs(tmp_path: Path, metric: Any, dim: int) -> None:
 
 
 # Few numbers, so that distances are often equal; sizes around those of blocks.
+@pytest.mark.parametrize("options", ["k := 3, nprobe := 1", "recall := 0.9"])
+def test_recall_is_measured_over_the_same_rows(tmp_path: Path, options: str) -> None:
+    docs = np.random.default_rng(0).standard_normal((3000, 16), dtype=np.float32)
+    path = tmp_path / "docs.arrow"
+    rv.build(docs, nlist=40).save(path)
+    question = Question(path, "int64", 16, [])
+    call = f"SELECT queries, recall FROM ruvector_recall('{path}', {options})"
+    found = {name: ask(question, call) for name, ask in SQL.items()}
+    assert all(rows == found["datafusion"] for rows in found.values()), found
+    assert found["datafusion"][0][0] == 200
+
+
+@pytest.mark.parametrize("bits", [1, 4])
+def test_codes_of_vectors(tmp_path: Path, bits: int) -> None:
+    rows: list[Any] = np.random.default_rng(bits).standard_normal((20, 33), dtype=np.float32).tolist()
+    question = Question(tmp_path, "int64", 33, rows)
+    expected = pa.array(rv.quantize(question.table["v"], bits=bits, seed=5)).to_pylist()
+    for name, ask in SQL.items():
+        found = ask(question, f"SELECT q, ruvector_quantize(v, {bits}, 5) FROM queries ORDER BY q")
+        assert [code for _, code in found] == expected, name
+
+
 NUMBERS = st.integers(-2, 2).map(float)
 
 
@@ -112,7 +132,7 @@ def questions(draw: st.DrawFn) -> tuple[Any, Any, Question]:
     allowed = st.lists(st.sampled_from(ids.to_pylist()), unique=True, min_size=1)
     flags = st.lists(st.booleans(), min_size=rows, max_size=rows)
     question = Question(
-        path=None,  # type: ignore[arg-type]
+        path=Path(),
         id_type=kind,
         dim=dim,
         queries=draw(st.lists(maybe, max_size=4)),

@@ -21,6 +21,7 @@ from ruvector.duckdb.registering import MACROS, macros
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ruvector.typing import Metric
     from tests.python.conftest import Vectors
 
 IDS: dict[str, Any] = {
@@ -271,9 +272,9 @@ def test_a_filter_of_a_range_search(con: Any) -> None:
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_distance_is_that_of_an_exact_search(
-    metric: str, con: Any, docs: Vectors, queries: Vectors
+    metric: Metric, con: Any, docs: Vectors, queries: Vectors
 ) -> None:
-    ids, near = rv.exact_search(docs, queries[2], k=2000, metric=metric).to_numpy()  # type: ignore[arg-type]
+    ids, near = rv.exact_search(docs, queries[2], k=2000, metric=metric).to_numpy()
     rows = con.execute(
         f"SELECT d.id, ruvector_distance((SELECT v FROM queries WHERE id = 2), d.v, '{metric}') FROM docs d"
     ).fetchall()
@@ -383,8 +384,9 @@ def test_registering_again_changes_nothing_else(con: Any, indexes: Any) -> None:
     con.execute("COMMIT")
     assert con.execute("SELECT one FROM kept").fetchall() == [(1,)]
     assert con.execute("SELECT count(*) FROM ruvector_knn('texts', ?)", [[0.0] * 32]).fetchall() == [(10,)]
+    rows: Any = [[0.0]]
     with pytest.raises(rv.InvalidParameter, match=r"^docs: expected an index, got list$"):
-        rv.duckdb.register(con, docs=[[0.0]])  # type: ignore[arg-type]
+        rv.duckdb.register(con, docs=rows)
 
 
 def test_two_databases_have_names_of_their_own(con: Any) -> None:

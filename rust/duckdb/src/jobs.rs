@@ -8,7 +8,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError, channel},
     },
@@ -20,6 +20,7 @@ use arrow_array::ArrayRef;
 use ruvector_core::{Error, Index, Monitor, Pool, Vectors, format::Keep, index::StreamParams};
 
 use crate::{
+    lock::lock,
     refusal::{Refusal, Result},
     spool::{Gathered, Spool},
 };
@@ -148,10 +149,6 @@ impl Drop for Held {
             job.stop.0.store(true, Ordering::Relaxed);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

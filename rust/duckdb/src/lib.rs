@@ -11,6 +11,7 @@ mod functions;
 mod hits;
 mod ids;
 mod jobs;
+mod lock;
 mod options;
 mod refusal;
 mod registry;

@@ -4,11 +4,13 @@ use std::{
     collections::{HashMap, VecDeque},
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::SystemTime,
 };
 
 use ruvector_core::{Error, Index, Live, live::Snapshot};
+
+use crate::lock::lock;
 
 /// How many of the files opened last stay mapped without being registered.
 const KEPT: usize = 16;
@@ -129,17 +131,14 @@ impl Registry {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use ruvector_core::{Pool, Unwatched, Vectors, format::Keep, index::BuildParams};
 
     use super::*;
 
-    fn save(path: &Path, rows: usize) {
+    /// Saves an index of so many rows, all alike.
+    pub(crate) fn save(path: &Path, rows: usize) {
         let vectors = Vectors::from_f32("v", 2, vec![0.5; rows * 2].into()).unwrap();
         let built = Index::build(vectors, None, &BuildParams::default(), &Pool::Inline, &Unwatched).unwrap();
         built.save(path, Keep::F32).unwrap();

@@ -6,13 +6,13 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use ruvector_core::{Error, Filter, live::Snapshot};
 
-use crate::{filter::Given, registry::Registry};
+use crate::{filter::Given, lock::lock, registry::Registry};
 
 /// How many connections are remembered, the ones that asked last. A closed one cannot be told from an idle one.
 const CONNECTIONS: usize = 256;
@@ -102,23 +102,10 @@ impl Statements {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use ruvector_core::{Index, Pool, Unwatched, Vectors, format::Keep, index::BuildParams};
-
     use super::*;
-
-    fn save(path: &Path, rows: usize) {
-        let vectors = Vectors::from_f32("v", 2, vec![0.5; rows * 2].into()).unwrap();
-        let built = Index::build(vectors, None, &BuildParams::default(), &Pool::Inline, &Unwatched).unwrap();
-        built.save(path, Keep::F32).unwrap();
-    }
+    use crate::registry::tests::save;
 
     #[test]
     fn a_statement_sees_one_state_and_the_next_one_the_next() {

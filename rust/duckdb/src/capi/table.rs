@@ -1,11 +1,6 @@
 //! Registering table functions.
 
-use std::{
-    ffi::CStr,
-    marker::PhantomData,
-    ptr,
-    sync::{Mutex, PoisonError},
-};
+use std::{ffi::CStr, marker::PhantomData, ptr, sync::Mutex};
 
 use super::{
     guard::guard,
@@ -14,7 +9,10 @@ use super::{
     types::{Kind, Type},
     value::Value,
 };
-use crate::refusal::{Refusal, Result};
+use crate::{
+    lock::lock,
+    refusal::{Refusal, Result},
+};
 
 /// A named parameter.
 pub(crate) type Named = (&'static CStr, Kind);
@@ -189,7 +187,7 @@ unsafe extern "C" fn next<F: TableFunction>(info: Handle, chunk: Handle) {
         let data = call!(function_get_init_data(info));
         // SAFETY: handed over by `start`, alive as long as the run.
         let run: &Run<F> = unsafe { get(data) }?;
-        let mut state = run.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&run.state);
         let capacity = call!(vector_size()) as usize;
         let mut rows = Rows { chunk, places: &run.places, capacity };
         function.next(bound, &mut state, &mut rows).map(|count| count.min(capacity))
