@@ -163,8 +163,8 @@ fn distances_of_two_metrics_are_not_put_in_one_order() {
 fn rows_are_found_that_fulfil_a_predicate() {
     let lake = lake(FRESH, &[&Watched::with_rows("b", 300, 8)]);
     let condition =
-        Condition { column: "id".into(), comparison: Comparison::GreaterOrEqual, value: Value::Integer(390) };
-    let predicate = Predicate { conditions: vec![condition] };
+        Condition::compare("id", Comparison::GreaterOrEqual, Value::Integer(390));
+    let predicate = Predicate::all([condition]);
     let options = SearchOptions { predicate, ..exact(20) };
     let mut found = ids(&lake.search_one(&Key::new("b", "c"), &[0.0; 8], &options).unwrap());
     found.sort_unstable();
