@@ -119,7 +119,10 @@ fn all_integers(values: &[Value]) -> Option<HashSet<i128>> {
 }
 
 fn all_texts(values: &[Value]) -> Option<HashSet<&str>> {
-    values.iter().map(|value| if let Value::Text(value) = value { Some(value.as_str()) } else { None }).collect()
+    values
+        .iter()
+        .map(|value| if let Value::Text(value) = value { Some(value.as_str()) } else { None })
+        .collect()
 }
 
 fn whole_numbers(column: &ArrayRef) -> Option<Vec<Option<i128>>> {

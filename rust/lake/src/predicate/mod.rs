@@ -221,7 +221,11 @@ impl Condition {
         batch.column_by_name(&self.column).ok_or_else(|| {
             let names: Vec<&str> =
                 batch.schema_ref().fields().iter().map(|field| field.name().as_str()).collect();
-            Error::invalid_parameter("predicate", format!("a column of {names:?}"), format!("{:?}", self.column))
+            Error::invalid_parameter(
+                "predicate",
+                format!("a column of {names:?}"),
+                format!("{:?}", self.column),
+            )
         })
     }
 

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use arrow_array::{cast::AsArray, Float64Array, Int64Array, StringArray};
+use arrow_array::{Float64Array, Int64Array, StringArray, cast::AsArray};
 #[cfg(feature = "parquet")]
 use proptest::prelude::*;
 
@@ -33,7 +33,10 @@ fn rows_are_kept_that_fulfil_all() {
     assert_eq!(rows(&after_a.and(&Predicate::default())), "bcd");
     let either = Predicate { any: [after_a.any.clone(), to_three.any].concat() };
     assert_eq!((rows(&either), rows(&either.and(&after_a)).as_str()), ("abcd".into(), "bcd"));
-    let among = |column: &str, values: &[Value]| [Test::In(values.to_vec()), Test::NotIn(values.to_vec())].map(|test| rows(&Predicate::all([Condition { column: column.into(), test }])));
+    let among = |column: &str, values: &[Value]| {
+        [Test::In(values.to_vec()), Test::NotIn(values.to_vec())]
+            .map(|test| rows(&Predicate::all([Condition { column: column.into(), test }])))
+    };
     assert_eq!(among("n", &[Value::Integer(4), Value::Integer(9)]), ["d", "ac"]);
     assert_eq!(among("n", &[Value::Integer(4), Value::Float(1.0)]), ["ad", "c"]);
     assert_eq!(among("s", &[Value::Text("b".into())]), ["b", "acd"]);
