@@ -130,7 +130,7 @@ fn each_generation_is_pulled_once() {
     let pulled = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&pulled);
     *backend.during_pull.lock().unwrap() = Some(Box::new(move |rows| {
-        log.lock().unwrap().push(ruvector_lake::Backend::generation(rows, "c0").unwrap())
+        log.lock().unwrap().push(ruvector_lake::Backend::generation(rows, "c0").unwrap());
     }));
     for round in 0..20 {
         thread::scope(|scope| {
