@@ -89,7 +89,12 @@ impl Live {
     /// Nothing is copied.
     #[must_use]
     pub fn freeze(&self) -> Self {
-        Self { current: Mutex::new(self.snapshot()), writer: Mutex::default(), frozen: true }
+        Self::frozen(self.snapshot())
+    }
+
+    /// A handle on one state, which does not change.
+    pub fn frozen(snapshot: Arc<Snapshot>) -> Self {
+        Self { current: Mutex::new(snapshot), writer: Mutex::default(), frozen: true }
     }
 
     /// The current state. It stays as it is, whatever happens to the index.

@@ -196,7 +196,7 @@ impl PyLake {
     }
 
     fn target(&self, key: Pair) -> PyTarget {
-        PyTarget { lake: self.lake.clone(), key: values::key(key) }
+        PyTarget::new(self.lake.clone(), values::key(key))
     }
 
     fn search(
