@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use ruvector_core::{Hits, Live, Monitor, Pool, Vectors, ids::IdType, index::SearchParams, live::Snapshot};
+use ruvector_core::{Hits, Live, Monitor, Pool, Vectors, index::SearchParams, live::Snapshot};
 use ruvector_lake::{Pin, Result};
 
 /// Something that has one state after the other.
 pub(crate) trait Searchable: Send + Sync {
     /// The state that answers now. A lake asks the collection's backend here, as its consistency says, and fetches the
     /// rows if it has to: once for all that is asked of the state.
-    fn pin(&self) -> Result<Pinned>;
+    fn pin(&self, monitor: &dyn Monitor) -> Result<Pinned>;
 }
 
 /// One state.
@@ -19,7 +19,7 @@ pub(crate) enum Pinned {
 }
 
 impl Searchable for Live {
-    fn pin(&self) -> Result<Pinned> {
+    fn pin(&self, _monitor: &dyn Monitor) -> Result<Pinned> {
         Ok(Pinned::Index(self.snapshot()))
     }
 }
@@ -38,14 +38,6 @@ impl Pinned {
         match self {
             Self::Index(snapshot) => snapshot.len(),
             Self::Lake(pin) => pin.len(),
-        }
-    }
-
-    /// The type of its ids.
-    pub(crate) fn id_type(&self) -> IdType {
-        match self {
-            Self::Index(snapshot) => snapshot.id_type(),
-            Self::Lake(pin) => pin.id_type(),
         }
     }
 

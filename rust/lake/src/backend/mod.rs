@@ -52,6 +52,11 @@ pub trait Backend: Send + Sync {
         Ok(self.state(collection)?.generation)
     }
 
+    /// Whether [`Backend::generation`] answers from memory: then nobody makes a thread for asking.
+    fn is_immediate(&self) -> bool {
+        false
+    }
+
     /// The rows of a collection. They need not be of the state that was told last: the lake asks for the generation
     /// once more when it has them.
     ///
@@ -130,7 +135,7 @@ where
 }
 
 /// The error a stream brought, as the lake's own.
-pub(crate) fn stream_error(backend: &str, error: ArrowError) -> Error {
+pub fn stream_error(backend: &str, error: ArrowError) -> Error {
     match error {
         ArrowError::ExternalError(inner) => match inner.downcast::<Error>() {
             Ok(error) => *error,
