@@ -115,8 +115,10 @@ class LakeCollection:
         ...     schema_overrides={"v": pl.Array(pl.Float32, 2)},
         ... )
         >>> docs.write_parquet(f"{folder.name}/docs.parquet")
+        >>> files = rv.ParquetBackend("files", folder.name)
+        >>> files.register("docs", "docs.parquet")
         >>> lake = rv.RuLake.builder().build()
-        >>> lake.register_backend(rv.ParquetBackend("files", folder.name))
+        >>> lake.register_backend(files)
         >>> german = lake.collection("docs").where([("lang", "=", "de")])
         >>> german.index().search([0.0, 0.0], k=2).to_polars().select("id", "distance").rows()
         [(2, 25.0)]
