@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ruvector.lake.conditions import normal_form
 
@@ -146,7 +146,7 @@ def pair_of(key: Key, backend: str | None = None) -> tuple[str, str] | str:
     """Return the names that a key means; one name where the backend is left open."""
     from ruvector.lake.consistency import refuse
 
-    given: object = key.key if isinstance(key, LakeCollection) else key
+    given: Any = key.key if isinstance(key, LakeCollection) else key
     match given:
         case str():
             return given if backend is None else (backend, given)

@@ -81,7 +81,9 @@ impl RuLake {
         }
         let member = self.member(&key.backend)?;
         let entry = self.checked(&member, &configured, watch)?;
-        Ok(self.pin(key, self.held(key, entry)))
+        let held = self.shared.cache.get(key).map(|(held, _)| held);
+        let held = held.filter(|held| Arc::ptr_eq(&held.entry, &entry));
+        Ok(self.pin(key, held.unwrap_or_else(|| self.held(key, entry))))
     }
 
     /// The index that answers for a collection now, without asking any backend.
@@ -170,7 +172,7 @@ impl RuLake {
         stop: &dyn Monitor,
     ) -> Result<Arc<Entry>> {
         let key = watch.key;
-        let before = self.shared.cache.peek(key);
+        let mut before = self.shared.cache.peek(key);
         for _ in 0..ATTEMPTS {
             let bundle = Self::describe(configured, &state);
             if let Some(entry) = self.shared.cache.find(bundle.address()) {
@@ -204,7 +206,10 @@ impl RuLake {
             self.shared.known.count(key, Event::Pulled(began.elapsed()));
             let grown = since.map(|(entry, _)| entry);
             let entry = self.code(key, bundle, state.clone(), grown, pulled, schema, stop)?;
-            let Some(entry) = entry else { continue };
+            let Some(entry) = entry else {
+                before = None;
+                continue;
+            };
             self.install(key, &entry, asked);
             return Ok(entry);
         }
@@ -256,7 +261,15 @@ impl RuLake {
     pub(crate) fn install(&self, key: &Key, entry: &Arc<Entry>, since: Instant) {
         self.shared.unknown.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
         self.shared.cache.pin(key, self.shared.known.keep(key).configured().settings.pinned);
-        let moved = self.shared.cache.install(key, &self.held(key, entry.clone()), since);
+        let moved = loop {
+            let forgotten = self.shared.forgotten.get(key);
+            let moved = self.shared.cache.install(key, &self.held(key, Arc::clone(entry)), since);
+            // Rows that were forgotten in between must not be shown.
+            if forgotten.as_ref().map(Arc::as_ptr) == self.shared.forgotten.get(key).as_ref().map(Arc::as_ptr)
+            {
+                break moved;
+            }
+        };
         if moved.freed {
             self.shared.known.count(key, Event::Invalidated);
         }
@@ -271,8 +284,11 @@ impl RuLake {
             }
             let Some(folder) = &self.shared.spill else { continue };
             // What cannot be written is gone, as it would be without a folder; the next search fetches it again.
-            if let Ok(Some(spilled)) = entry.spilled(folder, &self.shared.pool) {
-                let (kept, more) = self.shared.cache.reinstall(&Arc::new(spilled), &keys);
+            if let Ok(Some(spilled)) = entry.spilled(&folder.path(), &self.shared.pool) {
+                let spilled = Arc::new(spilled);
+                let held = keys.iter().map(|key| (key.clone(), self.held(key, Arc::clone(&spilled)).shown));
+                let (kept, more) = self.shared.cache.reinstall(&spilled, held.collect());
+                keys.iter().for_each(|key| self.show(key));
                 if kept {
                     for key in &keys {
                         self.shared.known.count(key, Event::Spilled);

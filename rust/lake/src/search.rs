@@ -166,7 +166,7 @@ impl RuLake {
         let outcomes: Vec<Outcome> = match (alone, targets.as_slice()) {
             (Some(held), [target]) => {
                 let watch = Watch { deadline: target.deadline, ..Watch::new(&target.key, monitor) };
-                vec![shard::run(self, Ask { queries, options }, false, Some(held), watch)]
+                vec![shard::run(self, Ask { queries, options, bounds: None }, false, Some(held), watch)]
             }
             _ => fan_out(self, &targets, queries, options, monitor)?,
         };

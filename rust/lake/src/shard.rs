@@ -6,7 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ruvector_core::{Hits, Metric, Monitor, Vectors, filter::Filter, index::SearchParams};
+use ruvector_core::{
+    Hits, Metric, Monitor, Vectors,
+    filter::Filter,
+    index::{SearchParams, SharedBounds},
+};
 
 use crate::{
     backend::{Pull, State},
@@ -32,6 +36,8 @@ const ATTEMPTS: u32 = 3;
 pub(crate) struct Ask<'a> {
     pub(crate) queries: &'a Vectors,
     pub(crate) options: &'a SearchOptions,
+    /// How far the `k`-th best of all shards is at most.
+    pub(crate) bounds: Option<&'a SharedBounds>,
 }
 
 /// What a shard found.
@@ -129,9 +135,11 @@ impl Shard<'_> {
 
     /// What the backend itself finds, where the cache has nothing and nothing is to be left out.
     fn push_down(&self, predicate: &Predicate, decision: Option<&Decision>) -> Result<Option<Found>> {
-        let Self { lake, ask: Ask { queries, options }, watch } = self;
+        let Self { lake, ask: Ask { queries, options, .. }, watch } = self;
         let configured = lake.shared.known.configured(watch.key);
-        let plain = predicate.is_empty() && configured.selection.is_none();
+        let plain = predicate.is_empty()
+            && configured.selection.is_none()
+            && lake.shared.forgotten.get(watch.key).is_none();
         if !options.push_down || options.cache_only || !plain || lake.peek(watch.key).is_some() {
             return Ok(None);
         }
@@ -159,7 +167,7 @@ impl Shard<'_> {
     }
 
     fn search(&self, held: Held, predicate: &Predicate, decision: Option<&Decision>) -> Result<Found> {
-        let Self { lake, ask: Ask { queries, options }, watch } = self;
+        let Self { lake, ask: Ask { queries, options, bounds }, watch } = self;
         self.check_dim(held.entry.bundle.dim as usize)?;
         let mut params = SearchParams {
             k: options.k,
@@ -171,7 +179,7 @@ impl Shard<'_> {
             let reader = Reader { lake, watch: *watch };
             params.filter = reader.allowed(&held, predicate)?;
         }
-        let hits = held.search(queries, &params, &lake.shared.pool, watch.monitor)?;
+        let hits = held.search(queries, &params, *bounds, &lake.shared.pool, watch.monitor)?;
         let generation = Some(held.entry.bundle.generation.clone());
         let (metric, state) = (held.entry.bundle.coding.metric, Arc::clone(&held.entry));
         let found = Found { hits, held: Some(held), generation, metric, payload: None };

@@ -29,6 +29,7 @@ mod compact;
 mod delta;
 mod draft;
 mod held;
+mod hidden;
 #[cfg(test)]
 mod model;
 #[cfg(test)]

@@ -5,5 +5,12 @@
 mod cache;
 mod federation;
 mod folders;
+mod forgetting;
+mod governance;
+mod killed;
+mod patience;
+mod payload;
+mod sessions;
+mod stress;
 mod support;
 mod upstream;

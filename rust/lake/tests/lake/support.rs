@@ -49,6 +49,8 @@ pub(crate) struct Watched {
     pub(crate) slow: Arc<Mutex<Duration>>,
     pub(crate) broken: Arc<Mutex<Option<Error>>>,
     pub(crate) during_pull: Arc<Mutex<Option<Hook>>>,
+    /// Run by each pull, many at once.
+    pub(crate) before_pull: Arc<Mutex<Option<Arc<dyn Fn() + Send + Sync>>>>,
     /// In place of the place it would name.
     pub(crate) data_ref: Option<String>,
 }
@@ -63,6 +65,7 @@ impl Watched {
             slow: Arc::default(),
             broken: Arc::default(),
             during_pull: Arc::default(),
+            before_pull: Arc::default(),
             data_ref: None,
         }
     }
@@ -120,6 +123,10 @@ impl Backend for Watched {
         self.skipped.fetch_add(pull.skip_rows as usize, Ordering::SeqCst);
         let slow = *self.slow.lock().unwrap();
         thread::sleep(slow);
+        let before = self.before_pull.lock().unwrap().clone();
+        if let Some(before) = before {
+            before();
+        }
         self.check()?;
         let rows = self.rows.pull(collection, pull);
         if let Some(hook) = &mut *self.during_pull.lock().unwrap() {
