@@ -1,7 +1,45 @@
-"""ruLake: a cache of vector indexes before the lakes where vectors live."""
+"""ruLake: a cache of vector indexes before the lakes where vectors live.
+
+A backend owns the vectors: memory, files, Parquet, or whatever an adapter in Python reaches. The lake keeps
+an index of each state it was asked about, within a budget of bytes, asks the backend again when the
+collection's consistency says so, and searches several collections as if they were one.
+"""
 
 from __future__ import annotations
 
 from ruvector.lake.adapter import BackendAdapter, Layout, Piece, PullRequest
+from ruvector.lake.answers import LakeBatch, LakeHits, SearchResult, Shard
+from ruvector.lake.backends import FsBackend, LocalBackend, ParquetBackend
+from ruvector.lake.builder import RuLakeBuilder
+from ruvector.lake.bundle import Published, RefreshResult, RuLakeBundle, public_key
+from ruvector.lake.collection import LakeCollection
+from ruvector.lake.conditions import RowFilter
+from ruvector.lake.consistency import Consistency
+from ruvector.lake.rulake import RuLake
+from ruvector.lake.stats import CacheStats, Histogram, PerBackendStats
 
-__all__ = ["BackendAdapter", "Layout", "Piece", "PullRequest"]
+__all__ = [
+    "BackendAdapter",
+    "CacheStats",
+    "Consistency",
+    "FsBackend",
+    "Histogram",
+    "LakeBatch",
+    "LakeCollection",
+    "LakeHits",
+    "Layout",
+    "LocalBackend",
+    "ParquetBackend",
+    "PerBackendStats",
+    "Piece",
+    "Published",
+    "PullRequest",
+    "RefreshResult",
+    "RowFilter",
+    "RuLake",
+    "RuLakeBuilder",
+    "RuLakeBundle",
+    "SearchResult",
+    "Shard",
+    "public_key",
+]

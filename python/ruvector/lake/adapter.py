@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ruvector._ruvector import lake_layout
 from ruvector.errors import InvalidParameter
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ class Layout:
     dim: int
     """Elements per vector."""
     data_ref: str | None = None
-    """Where the rows lie, the same for everybody who reads them: collections of one place and generation share
-    an index. Default: ``"<backend>://<collection>"``."""
+    """Where the rows lie, the same for everybody who reads them: collections of one place and generation
+    share an index. Default: ``"<backend>://<collection>"``."""
     pieces: tuple[Piece, ...] = ()
     """What the rows are made of, in their order. A later state whose pieces begin with these has its new rows
     read alone. Empty: nothing is known, and each state is read as a whole."""
@@ -113,8 +114,8 @@ class BackendAdapter(ABC):
         """
         Return the token of the collection's present state: another token whenever the rows are others.
 
-        It is asked before every search of a collection that must be fresh, and once more after each pull: rows
-        that were replaced meanwhile are pulled again.
+        It is asked before every search of a collection that must be fresh, and once more after each pull:
+        rows that were replaced meanwhile are pulled again.
 
         Returns
         -------
@@ -151,25 +152,23 @@ class BackendAdapter(ABC):
         """
         Return what the columns mean and what the rows are made of.
 
-        By default the rows tell, once for each generation: the vectors are the only column of lists of floats,
-        or the one called ``vector`` or ``embedding``; the ids are the column called ``id``, if there is one.
-        Override it where a header or a catalog knows, and to have only new rows pulled (`Layout.pieces`).
+        By default the rows tell, once for each generation: the vectors are the only column of lists of
+        floats, or the one called ``vector`` or ``embedding``; the ids are the column called ``id``, if
+        there is one. Override it where a header or a catalog knows, and to have only new rows pulled
+        (`Layout.pieces`).
 
         Raises
         ------
         UnknownCollection
             If it is not there.
         InvalidParameter
-            If no column of vectors is there, or several are and none has such a name, or no row tells how wide
-            they are.
+            If no column of vectors is there, or several are and none has such a name, or no row tells how
+            wide they are.
         """
         generation = self.generation(collection)
         known = self._layouts.get(collection)
         if known is None or known[0] != generation:
-            from ruvector._ruvector import lake_layout
-
-            vector, id, dim = lake_layout(self.pull(collection, PullRequest()))
-            known = generation, Layout(vector=vector, id=id, dim=dim)
+            known = generation, Layout(*lake_layout(self.pull(collection, PullRequest())))
             self._layouts[collection] = known
         return known[1]
 

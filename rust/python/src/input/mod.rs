@@ -19,7 +19,11 @@ use pyo3::{
 };
 use ruvector_core::{Error, Vectors, ids::Ids};
 
-pub(crate) use self::{buffer::bytes, filter::filter};
+pub(crate) use self::{
+    buffer::bytes,
+    capsule::{batch, reader},
+    filter::filter,
+};
 use crate::error::{Result, warn};
 
 /// What an argument is for, and what it is called where it has no name of its own.

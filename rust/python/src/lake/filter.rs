@@ -1,0 +1,96 @@
+//! Filters: tuples as `ruvector.lake.conditions` makes them alike, and predicates of the lake.
+
+use pyo3::{
+    prelude::*,
+    types::{PyBool, PyFloat, PyInt, PyTuple},
+};
+use ruvector_core::Error;
+use ruvector_lake::{
+    backend::Pull,
+    predicate::{Comparison, Condition, Predicate, Value},
+};
+
+use crate::error::Result;
+
+/// Alternatives of conditions, as Python has them.
+pub(super) type Given<'py> = Option<Vec<Vec<(String, String, Bound<'py, PyAny>)>>>;
+
+/// A filter as the lake has it.
+pub(super) fn predicate(given: Given<'_>) -> Result<Predicate> {
+    let mut alternatives = given.unwrap_or_default();
+    let Some(conditions) = alternatives.pop() else { return Ok(Predicate::default()) };
+    if !alternatives.is_empty() {
+        let expected = "conditions that all must hold";
+        return Err(Error::invalid_parameter("filter", expected, "alternatives").into());
+    }
+    let each = conditions.into_iter().map(|(column, operator, value)| {
+        Ok(Condition { column, comparison: comparison(&operator)?, value: scalar(&value)? })
+    });
+    Ok(Predicate { conditions: each.collect::<Result<_>>()? })
+}
+
+fn comparison(operator: &str) -> Result<Comparison> {
+    Ok(match operator {
+        "=" => Comparison::Equal,
+        "!=" => Comparison::NotEqual,
+        "<" => Comparison::Less,
+        "<=" => Comparison::LessOrEqual,
+        ">" => Comparison::Greater,
+        ">=" => Comparison::GreaterOrEqual,
+        other => return Err(Error::invalid_parameter("filter", "=, !=, <, <=, > or >=", other).into()),
+    })
+}
+
+fn name(comparison: Comparison) -> &'static str {
+    match comparison {
+        Comparison::Equal => "=",
+        Comparison::NotEqual => "!=",
+        Comparison::Less => "<",
+        Comparison::LessOrEqual => "<=",
+        Comparison::Greater => ">",
+        Comparison::GreaterOrEqual => ">=",
+    }
+}
+
+fn scalar(value: &Bound<'_, PyAny>) -> Result<Value> {
+    // A truth is an integer, too.
+    if let Ok(flag) = value.cast::<PyBool>() {
+        return Ok(Value::Boolean(flag.is_true()));
+    }
+    if value.is_instance_of::<PyInt>() {
+        return Ok(Value::Integer(value.extract()?));
+    }
+    if value.is_instance_of::<PyFloat>() {
+        return Ok(Value::Float(value.extract()?));
+    }
+    Ok(Value::Text(value.extract()?))
+}
+
+fn object<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>> {
+    Ok(match value {
+        Value::Integer(value) => value.into_pyobject(py)?.into_any(),
+        Value::Float(value) => value.into_pyobject(py)?.into_any(),
+        Value::Text(value) => value.into_pyobject(py)?.into_any(),
+        Value::Boolean(value) => value.into_pyobject(py)?.to_owned().into_any(),
+    })
+}
+
+/// A predicate as tuples; `None` where it allows every row.
+fn tuples<'py>(py: Python<'py>, predicate: &Predicate) -> PyResult<Option<Bound<'py, PyTuple>>> {
+    if predicate.is_empty() {
+        return Ok(None);
+    }
+    let each = predicate.conditions.iter().map(|condition| {
+        let value = object(py, &condition.value)?;
+        (condition.column.as_str(), name(condition.comparison), value).into_pyobject(py)
+    });
+    let one = PyTuple::new(py, each.collect::<PyResult<Vec<_>>>()?)?;
+    PyTuple::new(py, [one]).map(Some)
+}
+
+/// A `PullRequest`.
+pub(super) fn request<'py>(py: Python<'py>, pull: &Pull) -> PyResult<Bound<'py, PyAny>> {
+    let columns = pull.projection.as_ref().map(|columns| PyTuple::new(py, columns)).transpose()?;
+    let class = py.import("ruvector.lake.adapter")?.getattr("PullRequest")?;
+    class.call1((columns, tuples(py, &pull.predicate)?, pull.skip_rows))
+}

@@ -1,0 +1,44 @@
+//! Rows of a collection, read once.
+
+use std::sync::{Mutex, PoisonError};
+
+use arrow_schema::{Schema, SchemaRef};
+use pyo3::{prelude::*, types::PyCapsule};
+use ruvector_core::Error;
+use ruvector_lake::backend::Batches;
+
+use crate::{error::Result, export};
+
+/// A stream of rows. Whoever takes it has it.
+#[pyclass(name = "LakeRows", module = "ruvector", frozen)]
+pub(crate) struct PyRows {
+    schema: SchemaRef,
+    rows: Mutex<Option<Batches>>,
+}
+
+impl PyRows {
+    pub(super) fn new(rows: Batches) -> Self {
+        Self { schema: rows.schema(), rows: Mutex::new(Some(rows)) }
+    }
+}
+
+#[pymethods]
+impl PyRows {
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyCapsule>> {
+        export::schema::<Schema>(py, self.schema.as_ref())
+    }
+
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyAny>>,
+    ) -> Result<Bound<'py, PyCapsule>> {
+        drop(requested_schema);
+        let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let rows = rows.ok_or_else(|| {
+            Error::invalid_parameter("scan", "a stream that is read once", "one that was read before")
+        })?;
+        export::reader(py, rows)
+    }
+}
