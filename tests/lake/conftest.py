@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from adbc_driver_postgresql import dbapi as postgres_driver
 
+from tests.lake.native import NATIVE
 from tests.lake.places import KINDS, Place
 
 if TYPE_CHECKING:
@@ -106,6 +107,6 @@ def s3_server() -> Iterator[str]:
 @pytest.fixture(params=KINDS)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """A table of each kind, still without rows."""
-    made = KINDS[request.param](tmp_path, request.getfixturevalue)
+    made = {**NATIVE, **KINDS}[request.param](tmp_path, request.getfixturevalue)
     yield made
     made.close()

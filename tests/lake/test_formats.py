@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.flight
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import write_deltalake
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.types import StringType
 
@@ -30,7 +31,6 @@ from tests.lake.rows import DIM, make, nearest, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 def pulled(backend: Any, collection: str, **request: Any) -> pa.Table:
@@ -87,8 +87,7 @@ def test_iceberg_leaves_out_files_that_a_filter_rules_out(catalog: SqlCatalog) -
         docs.append(lists(make(100, first=first)))
     gone = [task.file.file_path for task in docs.scan(row_filter="id < 100").plan_files()]
     assert len(gone) == 1
-    for path in gone:
-        (catalog._warehouse if False else __import__("pathlib").Path(path.removeprefix("file://"))).unlink()
+    Path(gone[0].removeprefix("file://")).unlink()
     found = pulled(backend, "library.docs", columns=("id",), filter=normal_form([("id", ">=", 150)]))
     assert sorted(found.column("id").to_pylist()) == list(range(150, 300))
 
@@ -122,13 +121,10 @@ def test_delta_with_mapped_columns_is_read_by_its_own_engine(
         "delta.minReaderVersion": "2",
         "delta.minWriterVersion": "5",
     }
-    try:
-        write_deltalake(tmp_path / "docs", table, configuration=mapped)
-    except Exception as error:
-        raise AssertionError(error) from error
+    write_deltalake(tmp_path / "docs", table, configuration=mapped)
     backend = DeltaBackend("delta", tmp_path)
     assert backend.layout("docs").pieces == ()
-    assert plain(pulled(backend, "docs", columns=columns)) if "id" in columns else True
+    assert plain(pulled(backend, "docs", columns=columns)) == plain(table.select(columns))
     found = pulled(backend, "docs", columns=columns, filter=normal_form([("lang", "=", "it's")]))
     assert sorted(found.column("id").to_pylist()) == [3, 9, 15, 21, 27, 33, 39]
 

@@ -1,4 +1,4 @@
-"""What is particular to PostgreSQL: types, names, what its state is, search by pgvector, servers that go away."""
+"""What is particular to PostgreSQL: types, names, its state, search by pgvector, servers that go away."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from adbc_driver_postgresql import dbapi as postgres_driver
 
 import ruvector as rv
 from ruvector.lake import PullRequest
@@ -93,24 +94,24 @@ def test_schemas_and_odd_names(postgres_server: PostgresServer, backend: AdbcBac
     ]
 
 
-def test_texts_compare_by_their_bytes_whatever_the_collation(
+def test_types_that_have_an_order_of_their_own_are_left_to_the_lake(
     postgres_server: PostgresServer, backend: AdbcBackend
 ) -> None:
+    postgres_server.run("CREATE SCHEMA library")
+    postgres_server.run("CREATE TYPE library.size AS ENUM ('small', 'large')")
     postgres_server.run(
-        "CREATE COLLATION IF NOT EXISTS caseless (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
+        "CREATE TABLE docs (id bigint, size library.size, code char(4), word varchar(9), v vector(1))"
     )
     postgres_server.run(
-        "CREATE TABLE docs (id bigint, lang text COLLATE caseless, code char(4), v vector(1))"
+        "INSERT INTO docs VALUES (1, 'small', 'a', 'a', '[1]'), (2, 'large', 'b', 'b', '[1]')"
     )
-    postgres_server.run(
-        "INSERT INTO docs VALUES (1, 'en', 'a', '[1]'), (2, 'EN', 'b', '[1]'), (3, 'ä', 'c', '[1]')"
-    )
-    found = pulled(backend, "docs", columns=("id",), filter=normal_form([("lang", "!=", "en")]))
-    assert found.column("id").to_pylist() == [2, 3]
-    found = pulled(backend, "docs", columns=("id",), filter=normal_form([("lang", ">", "z")]))
-    assert found.column("id").to_pylist() == [3]
-    found = pulled(backend, "docs", columns=("id",), filter=normal_form([("code", "!=", "a")]))
-    assert found.column("id").to_pylist() == [1, 2, 3]
+    for column, how, value, kept in [
+        ("size", "<", "small", [1, 2]),
+        ("code", "!=", "a", [1, 2]),
+        ("word", "!=", "a", [2]),
+    ]:
+        asked = normal_form([(column, how, value)])  # type: ignore[list-item]
+        assert pulled(backend, "docs", columns=("id",), filter=asked).column("id").to_pylist() == kept
 
 
 def test_writes_to_other_tables_change_nothing(postgres_server: PostgresServer, backend: AdbcBackend) -> None:
@@ -212,17 +213,14 @@ def test_a_connection_that_was_cut_is_made_anew(
 ) -> None:
     postgres_server.write("docs", make(5))
     told = backend.generation("docs")
-    postgres_server.run(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
-    )
-    with pytest.raises(Exception, match="terminating connection|server closed|connection"):
+    others = "pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    postgres_server.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+    with pytest.raises(postgres_driver.OperationalError):
         backend.generation("docs")
     assert backend.generation("docs") == told
 
 
 def test_a_server_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     backend = AdbcBackend("postgres", f"postgresql:///postgres?host={tmp_path}")
-    with pytest.raises(
-        Exception, match="failed to connect|Failed to connect|could not connect|connection to server"
-    ):
+    with pytest.raises(postgres_driver.Error):
         backend.generation("docs")

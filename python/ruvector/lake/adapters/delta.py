@@ -16,6 +16,7 @@ import operator
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from ruvector.lake.adapter import Piece
 from ruvector.lake.adapters._arrow import pa, pc, skip
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from ruvector.lake.conditions import Condition, Dnf
 
 __all__ = ["DeltaBackend"]
-
-# With these, files alone do not tell which rows there are, or what their columns are called.
-_ENGINE_ONLY = frozenset({"deletionVectors", "columnMapping"})
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
@@ -142,6 +140,13 @@ def _generation(table: Any) -> str:  # noqa: ANN401 - a deltalake.DeltaTable
     return f"{table.version()}-{table.metadata().id}"
 
 
+def _is_plain(table: Any) -> bool:  # noqa: ANN401 - a deltalake.DeltaTable
+    """Return whether the table's files hold its rows and nothing else, under the names of its columns."""
+    features: list[str] = table.protocol().reader_features or []
+    mapping: str = table.metadata().configuration.get("delta.columnMapping.mode") or "none"
+    return mapping == "none" and "deletionVectors" not in features
+
+
 class _DeltaSnapshot(Snapshot):
     """A table at one of its versions."""
 
@@ -150,7 +155,7 @@ class _DeltaSnapshot(Snapshot):
         self.generation = _generation(table)
         self.data_ref = f"delta://{table.metadata().id}"
         self.schema = pa.schema(table.schema().to_arrow())
-        self.ordered = not _ENGINE_ONLY & set(table.protocol().reader_features or ())
+        self.ordered = _is_plain(table)
         self._files = self._in_order() if self.ordered else []
 
     def _in_order(self) -> list[Piece]:
@@ -183,7 +188,8 @@ class _DeltaSnapshot(Snapshot):
 
         def batches() -> Iterator[Batch]:
             for piece in files:
-                scanner = fragments[piece.name].scanner(
+                # The log writes paths as URLs.
+                scanner = fragments[unquote(piece.name)].scanner(
                     schema=self.schema, columns=list(columns), filter=expression
                 )
                 yield from scanner.to_batches()
