@@ -11,6 +11,7 @@ import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
 
 from ruvector._tuning import Tuning
 from ruvector.lake.conditions import Dnf
+from ruvector.lake.policy import Action, Decided
 from ruvector.typing import (
     ArrowArrayExportable,
     ArrowStreamExportable,
@@ -36,6 +37,7 @@ __all__ = [
     "LakeLocal",
     "LakeParquet",
     "LakeRows",
+    "LakeTable",
     "LakeTarget",
     "MultiVectorIndex",
     "Nearest",
@@ -1551,6 +1553,7 @@ class LakeKept(TypedDict):
     rotation_seed: SupportsIndex
     rerank_factor: SupportsIndex
     pinned: bool
+    rows: Dnf | None
     pii_policy: str | None
     lineage_id: str | None
     memory_class: str | None
@@ -1566,18 +1569,23 @@ class LakeMade(TypedDict):
     max_bytes: SupportsIndex | None
     sign_with: bytes | None
     trust: list[bytes]
+    policy: Callable[[str | None, str, str, Action], Decided] | None
+    audit: SupportsIndex
 
 class LakeAsking(TypedDict):
     k: SupportsIndex
     recall: float
     nprobe: SupportsIndex | None
+    epsilon: float | None
     exact: bool
+    columns: list[str] | None
     filter: Dnf | None
     cache_only: bool
     deadline: float | None
     on_error: str
     dedupe: bool
     push_down: bool
+    hedge: float | None
 
 @final
 class Lake:
@@ -1587,6 +1595,8 @@ class Lake:
     def configure(self, key: tuple[str, str], kept: LakeKept) -> None: ...
     def settings(self, key: tuple[str, str]) -> LakeKept: ...
     def with_consistency(self, mode: int, ttl: float | None, stale: float | None) -> Lake: ...
+    def acting_as(self, principal: str) -> Lake: ...
+    def session(self) -> Lake: ...
     def target(self, key: tuple[str, str]) -> LakeTarget: ...
     def search(self, queries: object, name: str, targets: LakeMeant, asking: LakeAsking) -> LakeAnswer: ...
     def search_async(
@@ -1612,6 +1622,9 @@ class Lake:
     def cache_stats(self) -> tuple[LakeCounters, int, int]: ...
     def cache_stats_by_backend(self) -> list[tuple[str, LakeCounters]]: ...
     def cache_stats_by_collection(self) -> list[tuple[tuple[str, str], LakeCounters]]: ...
+    def cache_entries(self) -> LakeTable: ...
+    def audit_events(self) -> tuple[LakeTable, int]: ...
+    def holds_index(self, digest: str) -> bool: ...
     def reset_stats(self) -> None: ...
 
 @final
@@ -1640,6 +1653,12 @@ class LakeRows:
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Return the rows as a stream, in a capsule; `InvalidParameter` the second time."""
+
+@final
+class LakeTable:
+    def __len__(self) -> int: ...
+    def __arrow_c_schema__(self) -> object: ...
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
 
 @final
 class LakeJob:

@@ -37,6 +37,7 @@ __all__ = [
     "PolicyDenied",
     "RuVectorError",
     "RuVectorWarning",
+    "Superseded",
     "TooLarge",
     "UnknownBackend",
     "UnknownCollection",
@@ -404,6 +405,29 @@ class Unsettled(LakeError):
         self.backend = backend
         self.collection = collection
         self.attempts = attempts
+
+
+class Superseded(LakeError):
+    """The rows that were asked for are of a state that the backend does not have any more.
+
+    Attributes
+    ----------
+    backend, collection
+        The collection.
+    expected, actual
+        The states that were wanted and found, as text.
+    """
+
+    code = "superseded"
+    retryable = True
+    _details = ("backend", "collection", "expected", "actual")
+
+    def __init__(self, message: str, *, backend: str, collection: str, expected: str, actual: str) -> None:
+        super().__init__(message)
+        self.backend = backend
+        self.collection = collection
+        self.expected = expected
+        self.actual = actual
 
 
 class WitnessMismatch(LakeError, ValueError):

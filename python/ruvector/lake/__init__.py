@@ -9,33 +9,44 @@ from __future__ import annotations
 
 from ruvector.lake.adapter import BackendAdapter, Layout, Piece, PullRequest
 from ruvector.lake.answers import LakeBatch, LakeHits, SearchResult, Shard
+from ruvector.lake.audit import ArrowTable, AuditEvents
 from ruvector.lake.backends import FsBackend, LocalBackend, ParquetBackend
 from ruvector.lake.builder import RuLakeBuilder
 from ruvector.lake.bundle import Published, RefreshResult, RuLakeBundle, public_key
 from ruvector.lake.collection import LakeCollection
 from ruvector.lake.conditions import RowFilter
 from ruvector.lake.consistency import Consistency
+from ruvector.lake.policy import Decision, Mask, Policy, PolicyRequest, RowPolicy
 from ruvector.lake.rulake import RuLake
+from ruvector.lake.session import LakeSession
 from ruvector.lake.stats import CacheStats, Histogram, PerBackendStats
 
 __all__ = [
+    "ArrowTable",
+    "AuditEvents",
     "BackendAdapter",
     "CacheStats",
     "Consistency",
+    "Decision",
     "FsBackend",
     "Histogram",
     "LakeBatch",
     "LakeCollection",
     "LakeHits",
+    "LakeSession",
     "Layout",
     "LocalBackend",
+    "Mask",
     "ParquetBackend",
     "PerBackendStats",
     "Piece",
+    "Policy",
+    "PolicyRequest",
     "Published",
     "PullRequest",
     "RefreshResult",
     "RowFilter",
+    "RowPolicy",
     "RuLake",
     "RuLakeBuilder",
     "RuLakeBundle",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from ruvector._ruvector import lake_new
 from ruvector.lake.consistency import Consistency, mode
+from ruvector.lake.policy import decider
 from ruvector.lake.rulake import RuLake
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from typing import SupportsIndex
 
     from ruvector._ruvector import LakeKept, LakeMade
+    from ruvector.lake.policy import Policy
     from ruvector.typing import Metric
 
 __all__ = ["RuLakeBuilder"]
@@ -38,6 +40,7 @@ class RuLakeBuilder:
             "rotation_seed": 42,
             "rerank_factor": 20,
             "pinned": False,
+            "rows": None,
             "pii_policy": None,
             "lineage_id": None,
             "memory_class": None,
@@ -53,6 +56,8 @@ class RuLakeBuilder:
             "max_bytes": None,
             "sign_with": None,
             "trust": [],
+            "policy": None,
+            "audit": 0,
         }
 
     def rerank_factor(self, n: SupportsIndex) -> Self:
@@ -148,6 +153,24 @@ class RuLakeBuilder:
     def trust(self, *public_keys: bytes) -> Self:
         """Believe only bundles that one of these public keys of 32 bytes has signed."""
         self._made["trust"] = [*self._made["trust"], *public_keys]
+        return self
+
+    def policy(self, policy: Policy) -> Self:
+        """
+        Ask this policy before rows are pulled, and before anything is returned.
+
+        Parameters
+        ----------
+        policy
+            Called with a `PolicyRequest`, from several threads at once and before every search: keep it
+            cheap. It returns a `Decision`, a bool, or None, which allows. One that raises denies.
+        """
+        self._made["policy"] = decider(policy)
+        return self
+
+    def audit(self, *, capacity: SupportsIndex) -> Self:
+        """Keep so many events until `RuLake.audit_events` is called. Default: none."""
+        self._made["audit"] = capacity
         return self
 
     def build(self) -> RuLake:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self, cast
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from ruvector._ruvector import lake_public_key, lake_read_bundle, lake_write_bundle
 
@@ -110,7 +110,7 @@ class RuLakeBundle:
         sign_with
             A secret of 32 bytes that signs it (Ed25519; see `public_key`).
         """
-        return Published(*lake_write_bundle(self.json, dir, sign_with))
+        return published(lake_write_bundle(self.json, dir, sign_with))
 
 
 def public_key(secret: bytes) -> bytes:
@@ -125,6 +125,6 @@ def public_key(secret: bytes) -> bytes:
     return lake_public_key(secret)
 
 
-def published(given: tuple[object, str, str]) -> Published:
+def published(given: tuple[PathLike[str], str, str]) -> Published:
     """Return what the extension says was published."""
-    return Published(Path(cast("str", given[0])), given[1], given[2])
+    return Published(Path(given[0]), given[1], given[2])

@@ -76,13 +76,13 @@ def pair_of(key: Key, backend: str | None = None) -> tuple[str, str] | str:
     """Return the names that a key means; one name where the backend is left open."""
     from ruvector.lake.consistency import refuse
 
-    if isinstance(key, LakeCollection):
-        pair = key.key
-    elif isinstance(key, str):
-        return key if backend is None else (backend, key)
-    else:
-        pair = tuple(key)
-        if len(pair) != 2 or not all(isinstance(name, str) for name in pair):  # noqa: PLR2004 - a pair
+    given: object = key.key if isinstance(key, LakeCollection) else key
+    match given:
+        case str():
+            return given if backend is None else (backend, given)
+        case (str() as first, str() as name):
+            pair = first, name
+        case _:
             refuse("collection", "a name, or a pair of backend and name", repr(key))
     if backend is not None and backend != pair[0]:
         refuse("backend", repr(pair[0]), repr(backend))

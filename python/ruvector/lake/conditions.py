@@ -67,7 +67,7 @@ def _is_condition(given: object) -> bool:
 def _items(given: object) -> tuple[Any, ...]:
     if not isinstance(given, Iterable) or isinstance(given, (str, bytes)):
         _refuse("a list of conditions (column, operator, value), or a list of such lists", repr(given))
-    return tuple(cast("Iterable[Any]", given))
+    return tuple(given)
 
 
 def _condition(given: object) -> Condition:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ruvector.errors import AmbiguousCollection, UnknownCollection
 from ruvector.lake.adapter import BackendAdapter
+from ruvector.lake.audit import ArrowTable, AuditEvents
 from ruvector.lake.backends import NativeBackend
 from ruvector.lake.bundle import Published, RefreshResult, RuLakeBundle, published
 from ruvector.lake.collection import LakeCollection, pair_of
 from ruvector.lake.conditions import normal_form
 from ruvector.lake.consistency import Consistency, mode, refuse
 from ruvector.lake.searching import Searching
+from ruvector.lake.session import LakeSession
 from ruvector.lake.stats import CacheStats, PerBackendStats, counted
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import SupportsIndex
 
-    from ruvector._ruvector import LakeRows
+    from ruvector._ruvector import LakeKept, LakeRows
     from ruvector.lake.builder import RuLakeBuilder
     from ruvector.lake.conditions import RowFilter
     from ruvector.lake.searching import Key
@@ -129,6 +131,7 @@ class RuLake(Searching):
         rotation_seed: SupportsIndex | None = None,
         rerank_factor: SupportsIndex | None = None,
         pinned: bool | None = None,
+        rows: RowFilter | None = None,
         pii_policy: str | None = None,
         lineage_id: str | None = None,
         memory_class: str | None = None,
@@ -148,6 +151,8 @@ class RuLake(Searching):
             How rows are coded and compared.
         pinned
             Whether its index stays although others need its room.
+        rows
+            Which rows are pulled: what does not fulfil it is not there for the lake.
         pii_policy, lineage_id, memory_class
             What its bundles carry.
 
@@ -157,7 +162,7 @@ class RuLake(Searching):
             If something cannot be meant.
         """
         pair = self._pair(key)
-        kept = self._native.settings(pair)
+        kept: dict[str, Any] = {**self._native.settings(pair)}
         if consistency is not None:
             kept["consistency"] = mode(consistency, ttl, stale)
         elif ttl is not None or stale is not None:
@@ -168,14 +173,13 @@ class RuLake(Searching):
             "rotation_seed": rotation_seed,
             "rerank_factor": rerank_factor,
             "pinned": pinned,
+            "rows": normal_form(rows),
             "pii_policy": pii_policy,
             "lineage_id": lineage_id,
             "memory_class": memory_class,
         }
-        for name, value in given.items():
-            if value is not None:
-                kept[name] = value  # type: ignore[literal-required]
-        self._native.configure(pair, kept)
+        kept |= {name: value for name, value in given.items() if value is not None}
+        self._native.configure(pair, cast("LakeKept", kept))
 
     def with_consistency(
         self, consistency: Consistency, *, ttl: float | None = None, stale: float | None = None
@@ -189,6 +193,34 @@ class RuLake(Searching):
             If it is no `Consistency`, or the times do not go with it.
         """
         return RuLake(self._native.with_consistency(*mode(consistency, ttl, stale)))
+
+    def acting_as(self, principal: str) -> RuLake:
+        """Return the same lake as somebody sees it: the policy is asked about them."""
+        return RuLake(self._native.acting_as(principal))
+
+    def session(self) -> LakeSession:
+        """
+        Return a view in which each collection stays in the state of its first search: repeatable reads.
+
+        Payload and filters are of that state, too, as long as the backend has it, and `Superseded` after
+        that.
+
+        Examples
+        --------
+        >>> import ruvector as rv
+        >>> docs = rv.LocalBackend("memory")
+        >>> docs.upsert("docs", ids=[7], vectors=[[0.0, 0.0]])
+        0
+        >>> lake = rv.RuLake.builder().build()
+        >>> lake.register_backend(docs)
+        >>> with lake.session() as session:
+        ...     before = session.search_one("docs", [3.0, 4.0])
+        ...     docs.append("docs", id=8, vector=[3.0, 4.0])
+        ...     assert session.search_one("docs", [3.0, 4.0]) == before
+        >>> lake.search_one("docs", [3.0, 4.0], k=1)[0].id
+        8
+        """
+        return LakeSession(self._native)
 
     def scan(
         self,
@@ -329,9 +361,37 @@ class RuLake(Searching):
         found = self._native.cache_stats_by_collection()
         return {key: PerBackendStats(**counted(counters)) for key, counters in found}
 
+    def cache_entries(self) -> ArrowTable:
+        """
+        Return what is held, a row for each collection that an index answers for.
+
+        Columns: ``backend``, ``collection``, ``witness``, ``generation``, ``rows``, ``bytes``, ``pinned``,
+        ``spilled``, ``pii_policy``, ``lineage_id``, ``memory_class``. Collections that share an index share
+        its bytes.
+        """
+        return ArrowTable(self._native.cache_entries())
+
+    def audit_events(self) -> AuditEvents:
+        """Return who did what since the last call (see `RuLakeBuilder.audit`)."""
+        return AuditEvents(*self._native.audit_events())
+
     def reset_stats(self) -> None:
         """Count from zero."""
         self._native.reset_stats()
+
+    def __contains__(self, item: object, /) -> bool:
+        """
+        Return whether the cache has an index: of a collection, or the same as this one.
+
+        A collection is meant by its name, a pair of backend and name, or a `LakeCollection`. An index is
+        the same if it is of the same rows in the same order, with the same seed, metric and bits.
+        """
+        digest = getattr(item, "digest", None)
+        if isinstance(digest, str):
+            return self._native.holds_index(digest)
+        pair = pair_of(cast("Key", item))
+        pairs = [(backend, pair) for backend in self.backend_ids()] if isinstance(pair, str) else [pair]
+        return any(self._native.bundle_of(each) is not None for each in pairs)
 
     def _pair(self, key: Key, backend: str | None = None) -> tuple[str, str]:
         pair = pair_of(key, backend)

@@ -10,7 +10,7 @@ from ruvector.lake.collection import LakeCollection, target_of
 from ruvector.lake.conditions import normal_form
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Coroutine, Iterable, Sequence
     from typing import SupportsIndex
 
     from ruvector._ruvector import Lake, LakeAsking, LakeMeant
@@ -44,8 +44,10 @@ class Searching:
         backend: str | None = None,
         recall: float = 0.99,
         nprobe: SupportsIndex | None = None,
+        epsilon: float | None = None,
         exact: bool = False,
         filter: RowFilter | None = None,
+        columns: Sequence[str] | None = None,
         cache_only: bool = False,
         deadline: float | None = None,
     ) -> LakeHits:
@@ -68,11 +70,15 @@ class Searching:
             The share of the true neighbours to be found, above 0, at most 1 (see `ruvector.Index.search`).
         nprobe
             The number of inverted lists to look into, in place of `recall`.
+        epsilon
+            How wide the error bound is, in standard deviations, in place of what `recall` says.
         exact
             Whether to compare every row.
         filter
             Which rows may be found: ``[("lang", "=", "en"), ("year", ">=", 2020)]``, or a list of such
             lists, one of which must hold (see `ruvector.lake.RowFilter`).
+        columns
+            Columns of the rows to bring along, of the same state as the hits: they stand in the Arrow table.
         cache_only
             Whether only the cache is asked.
         deadline
@@ -91,14 +97,16 @@ class Searching:
             If the query is not as wide as the collection.
         InvalidParameter, InvalidVector, InvalidVectorType
             If an argument cannot be meant.
+        PolicyDenied
+            If the lake's policy says no.
         BackendError
             If the backend fails.
         CacheMissError
             If only the cache was asked, and does not have the collection.
         DeadlineExceeded
             If it takes too long.
-        Unsettled
-            If the collection changed during every pull.
+        Unsettled, Superseded
+            If the collection changed during every pull, or before what belongs to the hits was read.
         KeyboardInterrupt
             Within a second of Ctrl-C.
 
@@ -117,8 +125,10 @@ class Searching:
             k,
             recall=recall,
             nprobe=nprobe,
+            epsilon=epsilon,
             exact=exact,
             filter=filter,
+            columns=columns,
             cache_only=cache_only,
             deadline=deadline,
         )
@@ -133,8 +143,10 @@ class Searching:
         backend: str | None = None,
         recall: float = 0.99,
         nprobe: SupportsIndex | None = None,
+        epsilon: float | None = None,
         exact: bool = False,
         filter: RowFilter | None = None,
+        columns: Sequence[str] | None = None,
         cache_only: bool = False,
         deadline: float | None = None,
     ) -> LakeBatch:
@@ -148,7 +160,7 @@ class Searching:
         queries
             n vectors of dim float32 or float16: a column of vectors, a two-dimensional array, a list of
             lists. A null query has no hits.
-        collection, k, backend, recall, nprobe, exact, filter, cache_only, deadline
+        collection, k, backend, recall, nprobe, epsilon, exact, filter, columns, cache_only, deadline
             As `search_one`.
 
         Returns
@@ -165,8 +177,10 @@ class Searching:
             k,
             recall=recall,
             nprobe=nprobe,
+            epsilon=epsilon,
             exact=exact,
             filter=filter,
+            columns=columns,
             cache_only=cache_only,
             deadline=deadline,
         )
@@ -182,10 +196,13 @@ class Searching:
         on_error: OnError = "raise",
         dedupe: bool = False,
         push_down: bool = False,
+        hedge: float | None = None,
         recall: float = 0.99,
         nprobe: SupportsIndex | None = None,
+        epsilon: float | None = None,
         exact: bool = False,
         filter: RowFilter | None = None,
+        columns: Sequence[str] | None = None,
         cache_only: bool = False,
         deadline: float | None = None,
     ) -> LakeHits | LakeBatch:
@@ -210,7 +227,9 @@ class Searching:
             Whether of rows with one id only the nearest counts.
         push_down
             Whether a backend that searches by itself is asked to, where the cache has nothing.
-        recall, nprobe, exact, filter, cache_only
+        hedge
+            How long a call of a backend may take, in seconds, before a second one is made beside it.
+        recall, nprobe, epsilon, exact, filter, columns, cache_only
             As `search_one`.
         deadline
             How long to wait for each collection, in seconds; a backend's own deadline may be shorter.
@@ -234,12 +253,17 @@ class Searching:
             k,
             recall=recall,
             nprobe=nprobe,
+            epsilon=epsilon,
             exact=exact,
             filter=filter,
+            columns=columns,
             cache_only=cache_only,
             deadline=deadline,
         )
-        asking |= {"on_error": on_error, "dedupe": dedupe, "push_down": push_down}
+        asking["on_error"] = on_error
+        asking["dedupe"] = dedupe
+        asking["push_down"] = push_down
+        asking["hedge"] = hedge
         needed(query)
         made = LakeHits if is_one(query) else LakeBatch
         return made(self._native.search(query, "query", meant, asking))
@@ -253,8 +277,10 @@ class Searching:
         backend: str | None = None,
         recall: float = 0.99,
         nprobe: SupportsIndex | None = None,
+        epsilon: float | None = None,
         exact: bool = False,
         filter: RowFilter | None = None,
+        columns: Sequence[str] | None = None,
         cache_only: bool = False,
         deadline: float | None = None,
     ) -> Coroutine[Any, Any, LakeHits]:
@@ -276,8 +302,10 @@ class Searching:
             k,
             recall=recall,
             nprobe=nprobe,
+            epsilon=epsilon,
             exact=exact,
             filter=filter,
+            columns=columns,
             cache_only=cache_only,
             deadline=deadline,
         )
@@ -294,8 +322,10 @@ class Searching:
         backend: str | None = None,
         recall: float = 0.99,
         nprobe: SupportsIndex | None = None,
+        epsilon: float | None = None,
         exact: bool = False,
         filter: RowFilter | None = None,
+        columns: Sequence[str] | None = None,
         cache_only: bool = False,
         deadline: float | None = None,
     ) -> Coroutine[Any, Any, LakeBatch]:
@@ -314,8 +344,10 @@ class Searching:
             k,
             recall=recall,
             nprobe=nprobe,
+            epsilon=epsilon,
             exact=exact,
             filter=filter,
+            columns=columns,
             cache_only=cache_only,
             deadline=deadline,
         )
@@ -333,10 +365,13 @@ class Searching:
         on_error: OnError = "raise",
         dedupe: bool = False,
         push_down: bool = False,
+        hedge: float | None = None,
         recall: float = 0.99,
         nprobe: SupportsIndex | None = None,
+        epsilon: float | None = None,
         exact: bool = False,
         filter: RowFilter | None = None,
+        columns: Sequence[str] | None = None,
         cache_only: bool = False,
         deadline: float | None = None,
     ) -> Coroutine[Any, Any, LakeHits | LakeBatch]:
@@ -355,12 +390,17 @@ class Searching:
             k,
             recall=recall,
             nprobe=nprobe,
+            epsilon=epsilon,
             exact=exact,
             filter=filter,
+            columns=columns,
             cache_only=cache_only,
             deadline=deadline,
         )
-        asking |= {"on_error": on_error, "dedupe": dedupe, "push_down": push_down}
+        asking["on_error"] = on_error
+        asking["dedupe"] = dedupe
+        asking["push_down"] = push_down
+        asking["hedge"] = hedge
         needed(query)
         made: type[LakeHits | LakeBatch] = LakeHits if is_one(query) else LakeBatch
         return awaited(lambda settle: self._native.search_async(settle, query, "query", meant, asking), made)
@@ -371,8 +411,10 @@ def asked(
     *,
     recall: float,
     nprobe: SupportsIndex | None,
+    epsilon: float | None,
     exact: bool,
     filter: RowFilter | None,
+    columns: Sequence[str] | None,
     cache_only: bool,
     deadline: float | None,
 ) -> LakeAsking:
@@ -381,13 +423,16 @@ def asked(
         "k": k,
         "recall": recall,
         "nprobe": nprobe,
+        "epsilon": epsilon,
         "exact": exact,
+        "columns": None if columns is None else list(columns),
         "filter": normal_form(filter),
         "cache_only": cache_only,
         "deadline": deadline,
         "on_error": "raise",
         "dedupe": False,
         "push_down": False,
+        "hedge": None,
     }
 
 

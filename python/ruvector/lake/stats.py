@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ruvector._ruvector import LakeCounters, LakeTimes
+    from ruvector._ruvector import LakeCounters
 
 __all__ = ["CacheStats", "Histogram", "PerBackendStats"]
 
@@ -22,10 +22,6 @@ class Histogram:
     """All of them together, in seconds."""
     last: float
     """The last one, in seconds."""
-
-    @classmethod
-    def _of(cls, times: LakeTimes) -> Self:
-        return cls(*times)
 
     def __len__(self) -> int:
         """Return how many there were."""
@@ -49,7 +45,7 @@ class Histogram:
         for step, count in enumerate(self.counts):
             seen += count
             if seen >= wanted:
-                return 2**step / 1e6
+                return float(2**step) / 1e6
         return None
 
 
@@ -125,9 +121,7 @@ class CacheStats(PerBackendStats):
     """Bytes of memory that they take."""
 
 
-def counted(counters: LakeCounters) -> dict[str, int | Histogram]:
+def counted(counters: LakeCounters) -> dict[str, Any]:
     """Return counters by name, times as histograms."""
-    found: dict[str, int | Histogram] = {}
-    for name, value in counters.items():
-        found[name] = Histogram(*value) if isinstance(value, tuple) else value
-    return found
+    each = counters.items()
+    return {name: Histogram(*value) if isinstance(value, tuple) else value for name, value in each}

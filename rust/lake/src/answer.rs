@@ -4,14 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use arrow_array::{ArrayRef, Float32Array, Int32Array, Int64Array, RecordBatch, StringArray, make_array};
 use ruvector_core::{
-    Hits,
+    Hits, Vectors,
     ids::{IdType, Ids, OwnedId},
 };
 
 use crate::{
     error::{Error, Result},
     generation::Generation,
+    join,
     key::Key,
+    search::{OnError, SearchOptions, Searched},
     witness::Witness,
 };
 
@@ -63,6 +65,8 @@ pub struct Answer {
     pub hits: Vec<Vec<Hit>>,
     /// How each shard fared, in the order of the targets.
     pub shards: Vec<Shard>,
+    /// The columns that were asked for: a row for each hit, query after query, best first.
+    pub payload: Option<RecordBatch>,
 }
 
 impl Shard {
@@ -82,7 +86,8 @@ impl Answer {
     }
 
     /// The long table: `query_row`, `rank` (0 is the nearest), `id`, `distance`, `backend`, `collection`. Ids of
-    /// different types become text.
+    /// different types become text. Columns that were asked for come behind these; one of the same name as another is
+    /// called `_2`.
     ///
     /// # Errors
     /// None in practice; Arrow's own check of the columns is passed on.
@@ -115,7 +120,18 @@ impl Answer {
                 Arc::new(rows().map(|(.., hit)| Some(hit.key.collection.as_str())).collect::<StringArray>()),
             ),
         ];
-        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, false)))
+        let mut table: Vec<(String, ArrayRef, bool)> =
+            columns.into_iter().map(|(name, column)| (name.to_owned(), column, false)).collect();
+        if let Some(payload) = &self.payload {
+            for (field, column) in payload.schema_ref().fields().iter().zip(payload.columns()) {
+                let mut name = field.name().clone();
+                while table.iter().any(|(taken, ..)| *taken == name) {
+                    name.push_str("_2");
+                }
+                table.push((name, Arc::clone(column), true));
+            }
+        }
+        RecordBatch::try_from_iter_with_nullable(table)
             .map_err(|error| ruvector_core::Error::from(error).into())
     }
 }
@@ -147,6 +163,9 @@ pub(crate) fn merge(queries: usize, k: usize, dedupe: bool, parts: &[(Arc<Key>, 
                 distance: hits.distances()[at],
             }));
         }
+        if parts.len() == 1 && !dedupe {
+            return all;
+        }
         all.sort_by(|a, b| a.distance.total_cmp(&b.distance).then_with(|| a.id.as_id().cmp(&b.id.as_id())));
         if dedupe {
             let mut seen = std::collections::HashSet::new();
@@ -156,4 +175,60 @@ pub(crate) fn merge(queries: usize, k: usize, dedupe: bool, parts: &[(Arc<Key>, 
         all
     };
     (0..queries).map(one).collect()
+}
+
+/// Makes one answer of what the shards found.
+pub(crate) fn assemble(
+    searched: Vec<Searched>,
+    queries: &Vectors,
+    options: &SearchOptions,
+) -> Result<Answer> {
+    let first = searched.iter().find_map(|shard| shard.found.as_ref().ok()).map(|found| found.metric);
+    let (mut parts, mut payloads) = (Vec::new(), Vec::new());
+    let (mut shards, mut failed) = (Vec::with_capacity(searched.len()), None);
+    for Searched { key, found, elapsed } in searched {
+        let mut shard = Shard {
+            key: Arc::clone(&key),
+            status: Status::Answered,
+            generation: None,
+            witness: None,
+            rows: 0,
+            elapsed,
+        };
+        match found {
+            Ok(found) => {
+                if let Some(metric) = first.filter(|&metric| metric != found.metric) {
+                    let expected = format!("collections searched by one metric ({metric})");
+                    let actual = format!("{key}: {}", found.metric);
+                    return Err(Error::invalid_parameter("targets", expected, actual));
+                }
+                shard.generation = found.generation;
+                if let Some(held) = &found.held {
+                    shard.witness = Some(held.entry.witness);
+                    shard.rows = held.len();
+                }
+                payloads.extend(found.payload.map(|payload| (Arc::clone(&key), payload)));
+                match found.hits {
+                    Some(hits) => parts.push((key, hits)),
+                    None => shard.status = Status::Empty,
+                }
+            }
+            Err(error) => {
+                failed.get_or_insert_with(|| error.clone());
+                let late = matches!(error, Error::Deadline { .. });
+                shard.status = if late { Status::Late(error) } else { Status::Failed(error) };
+            }
+        }
+        shards.push(shard);
+    }
+    let none = shards.iter().all(|shard| shard.error().is_some());
+    match (failed, options.on_error) {
+        (Some(error), OnError::Raise) => return Err(error),
+        (Some(error), OnError::Skip) if none => return Err(error),
+        _ => {}
+    }
+    let hits = merge(queries.len(), options.k, options.dedupe, &parts);
+    let wanted = options.columns.as_deref();
+    let payload = wanted.map(|wanted| join::assemble(wanted, &hits, &payloads)).transpose()?;
+    Ok(Answer { hits, shards, payload })
 }

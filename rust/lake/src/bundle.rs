@@ -23,6 +23,7 @@ const FORMAT_VERSION: u64 = 2;
 const MAX_FILE: u64 = 65_536;
 const MAX_TEXT: usize = 4096;
 const MAX_WITNESS: usize = 128;
+const MAX_SELECTION: usize = 16_384;
 
 /// One state of one collection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub struct Bundle {
     pub generation: Generation,
     /// How rows are coded.
     pub coding: Coding,
+    /// The text of the predicate that rows were chosen by, where not all of them were pulled.
+    pub selection: Option<String>,
     /// What the rows are, once they have been read.
     pub content: Option<Content>,
     /// The index file beside the bundle, if there is one.
@@ -138,6 +141,8 @@ struct Ours {
     bits: u32,
     rotation: String,
     rotation_generator: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    selection: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<Content>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -186,6 +191,7 @@ impl Bundle {
                 bits: self.coding.bits,
                 rotation: self.coding.rotation.clone(),
                 rotation_generator: self.coding.rotation_generator,
+                selection: self.selection.clone(),
                 content: self.content.clone(),
                 index: self.index.clone(),
                 witness: witness.to_hex(),
@@ -237,8 +243,8 @@ impl Bundle {
         }
         cap("rvf_witness", &file.rvf_witness, MAX_WITNESS)?;
         let complete = file.ruvector.is_some();
-        let (coding, content, index, ours) = match file.ruvector {
-            None => (Coding::new(Metric::L2Sq, 1), None, None, None),
+        let (coding, selection, content, index, ours) = match file.ruvector {
+            None => (Coding::new(Metric::L2Sq, 1), None, None, None, None),
             Some(ours) => {
                 let metric =
                     ours.metric.parse().map_err(|error: ruvector_core::Error| refuse(error.to_string()))?;
@@ -248,7 +254,7 @@ impl Bundle {
                     rotation: ours.rotation,
                     rotation_generator: ours.rotation_generator,
                 };
-                (coding, ours.content, ours.index, Some((ours.witness, ours.signature)))
+                (coding, ours.selection, ours.content, ours.index, Some((ours.witness, ours.signature)))
             }
         };
         let bundle = Self {
@@ -258,6 +264,7 @@ impl Bundle {
             rerank_factor: file.rerank_factor,
             generation: file.generation,
             coding,
+            selection,
             content,
             index,
             tags: Tags {
@@ -292,6 +299,9 @@ fn check_text(bundle: &Bundle) -> Result<()> {
     cap("data_ref", &bundle.data_ref, MAX_TEXT)?;
     if let Generation::Text(text) = &bundle.generation {
         cap("generation", text, MAX_TEXT)?;
+    }
+    if let Some(text) = &bundle.selection {
+        cap("selection", text, MAX_SELECTION)?;
     }
     let Tags { pii_policy, lineage_id, memory_class } = &bundle.tags;
     for (name, text) in

@@ -10,7 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{entry::Entry, key::Key, witness::Witness};
+use ruvector_core::live::Snapshot;
+
+use crate::{
+    entry::{Entry, Held},
+    key::Key,
+    witness::Witness,
+};
 
 /// What the cache may hold.
 #[derive(Clone, Copy, Debug)]
@@ -40,10 +46,12 @@ struct Slot {
     used: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Pointer {
     address: Witness,
     checked: Instant,
+    /// The index without the rows that were forgotten, if any were.
+    shown: Option<Arc<Snapshot>>,
 }
 
 /// An index that had to make room, and the collections it was for.
@@ -67,11 +75,28 @@ impl Cache {
     }
 
     /// The index of a collection, and how long ago it was known to be the right one.
-    pub(crate) fn get(&self, key: &Key) -> Option<(Arc<Entry>, Duration)> {
+    pub(crate) fn get(&self, key: &Key) -> Option<(Held, Duration)> {
         let mut state = self.lock();
-        let pointer = *state.pointers.get(key)?;
-        let entry = state.touch(pointer.address)?;
-        Some((entry, pointer.checked.elapsed()))
+        let Pointer { address, checked, shown } = state.pointers.get(key)?.clone();
+        let entry = state.touch(address)?;
+        drop(state);
+        Some((Held { entry, shown }, checked.elapsed()))
+    }
+
+    /// Notes that a collection's index was found to be the right one.
+    pub(crate) fn checked(&self, key: &Key, address: Witness, since: Instant) {
+        let mut state = self.lock();
+        if let Some(pointer) = state.pointers.get_mut(key).filter(|pointer| pointer.address == address) {
+            pointer.checked = pointer.checked.max(since);
+        }
+    }
+
+    /// Shows a collection's index without the rows that were forgotten.
+    pub(crate) fn show(&self, key: &Key, address: Witness, shown: Option<Arc<Snapshot>>) {
+        let mut state = self.lock();
+        if let Some(pointer) = state.pointers.get_mut(key).filter(|pointer| pointer.address == address) {
+            pointer.shown = shown;
+        }
     }
 
     /// The index at an address.
@@ -89,10 +114,12 @@ impl Cache {
     /// Lets an index answer for a collection from now on. Doing so twice changes nothing.
     ///
     /// `since` is when the index was known to be the right one: an answer that took long is not younger for it.
-    pub(crate) fn install(&self, key: &Key, entry: &Arc<Entry>, since: Instant) -> Moved {
-        let address = entry.bundle.address();
+    pub(crate) fn install(&self, key: &Key, held: &Held, since: Instant) -> Moved {
+        let Held { entry, shown } = held;
+        let address = entry.address;
         let mut state = self.lock();
-        let before = state.pointers.insert(key.clone(), Pointer { address, checked: since });
+        let pointer = Pointer { address, checked: since, shown: shown.clone() };
+        let before = state.pointers.insert(key.clone(), pointer);
         if state.touch(address).is_none() {
             state.insert(address, entry);
         }
@@ -103,13 +130,17 @@ impl Cache {
 
     /// Puts an index that went to a file in the place it had to leave, if it is still wanted there.
     pub(crate) fn reinstall(&self, entry: &Arc<Entry>, keys: &[Key]) -> (bool, Vec<Evicted>) {
-        let address = entry.bundle.address();
+        let address = entry.address;
         let mut state = self.lock();
         if state.entries.contains_key(&address) {
             return (false, Vec::new());
         }
         for key in keys {
-            state.pointers.entry(key.clone()).or_insert_with(|| Pointer { address, checked: entry_age() });
+            state.pointers.entry(key.clone()).or_insert_with(|| Pointer {
+                address,
+                checked: entry_age(),
+                shown: None,
+            });
         }
         if !state.pointers.values().any(|pointer| pointer.address == address) {
             return (false, Vec::new());
@@ -141,6 +172,20 @@ impl Cache {
     pub(crate) fn size(&self) -> (usize, usize) {
         let state = self.lock();
         (state.entries.len(), state.bytes)
+    }
+
+    /// Every collection that an index answers for, in their order; whether it is pinned.
+    pub(crate) fn all(&self) -> Vec<(Key, Held, bool)> {
+        let state = self.lock();
+        let each = state.pointers.iter().filter_map(|(key, pointer)| {
+            let entry = Arc::clone(&state.entries.get(&pointer.address)?.entry);
+            let held = Held { entry, shown: pointer.shown.clone() };
+            Some((key.clone(), held, state.pinned.contains(key)))
+        });
+        let mut all: Vec<_> = each.collect();
+        drop(state);
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
     }
 
     /// How many collections an index answers for.

@@ -1,12 +1,14 @@
 //! What the cache holds: the index of one state of one collection.
 
 use std::{
+    collections::VecDeque,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use ruvector_core::{
-    Hits, Index, Live, Pool, Unwatched, Vectors,
+    Hits, Index, Live, Monitor, Pool, Unwatched, Vectors,
+    filter::Filter,
     format::Keep,
     index::{BuildParams, SearchParams},
     live::{Retrain, Snapshot},
@@ -17,11 +19,17 @@ use crate::{
     backend::State,
     bundle::Bundle,
     error::{Error, Result},
+    predicate::Predicate,
     rows::{Digester, Rows},
+    witness::Witness,
 };
 
 /// How much larger than when its centroids were trained an index may become before it is put in order.
 const GROWTH: usize = 2;
+
+/// How many predicates an entry remembers the rows of, and how many of its bytes that may take: one in so many.
+const FILTERS: usize = 64;
+const FILTER_SHARE: usize = 16;
 
 /// The index of one state. It never changes; a later state of the same collection may share most of it.
 #[derive(Debug)]
@@ -34,6 +42,18 @@ pub(crate) struct Entry {
     pub(crate) table: Option<Table>,
     /// Bytes of memory, borrowed vectors included.
     pub(crate) bytes: usize,
+    /// The bundle's witness of version 1, and its address.
+    pub(crate) witness: Witness,
+    pub(crate) address: Witness,
+    filters: Mutex<VecDeque<(Predicate, Arc<Filter>)>>,
+}
+
+/// An entry as it answers for one collection.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) entry: Arc<Entry>,
+    /// The entry's rows without those that were forgotten, if any were.
+    pub(crate) shown: Option<Arc<Snapshot>>,
 }
 
 #[derive(Debug)]
@@ -48,7 +68,7 @@ pub(crate) struct Table {
     /// The number of rows when it was last put in order.
     ordered: usize,
     /// The file the index lies in, if it had to leave the memory. It goes with the entry.
-    _spilled: Option<TempPath>,
+    spilled: Option<TempPath>,
 }
 
 impl Entry {
@@ -59,12 +79,13 @@ impl Entry {
         rows: Option<Rows>,
         schema: String,
         pool: &Pool,
+        monitor: &dyn Monitor,
     ) -> Result<Self> {
         let mut digest = Digester::default();
         let rows = rows.filter(|rows| rows.vectors.null_count() < rows.vectors.len());
         let Some(rows) = rows else {
             bundle.content = Some(digest.content(schema));
-            return Ok(Self { bundle, state, table: None, bytes: 0 });
+            return Ok(Self::new(bundle, state, None));
         };
         let params = BuildParams {
             metric: bundle.coding.metric,
@@ -75,7 +96,7 @@ impl Entry {
         digest.update(&rows);
         bundle.content = Some(digest.content(schema));
         let base_bytes = rows.vectors.value_bytes();
-        let index = Index::build(rows.vectors, rows.ids.as_ref(), &params, pool, &Unwatched)?;
+        let index = Index::build(rows.vectors, rows.ids.as_ref(), &params, pool, monitor)?;
         Ok(Self::of_index(bundle, state, index, Some(digest), base_bytes, None))
     }
 
@@ -92,13 +113,25 @@ impl Entry {
         let snapshot = live.snapshot();
         let ordered = snapshot.len();
         let live = Arc::new(Mutex::new(live));
-        let table = Table { snapshot, live, digest, base_bytes, ordered, _spilled: spilled };
-        Self::of_table(bundle, state, table)
+        let table = Table { snapshot, live, digest, base_bytes, ordered, spilled };
+        Self::new(bundle, state, Some(table))
     }
 
-    fn of_table(bundle: Bundle, state: State, table: Table) -> Self {
-        let bytes = table.snapshot.memory_bytes() + table.base_bytes;
-        Self { bundle, state, table: Some(table), bytes }
+    fn new(bundle: Bundle, state: State, table: Option<Table>) -> Self {
+        let bytes = table.as_ref().map_or(0, |table| table.snapshot.memory_bytes() + table.base_bytes);
+        let (witness, address) = (bundle.witness(), bundle.address());
+        Self { bundle, state, table, bytes, witness, address, filters: Mutex::default() }
+    }
+
+    /// Whether it is of this state.
+    pub(crate) fn is_of(&self, state: &State) -> bool {
+        let own = &self.state;
+        (&own.generation, &own.data_ref, own.dim) == (&state.generation, &state.data_ref, state.dim)
+    }
+
+    /// Whether its index lies in a file because it had to leave the memory.
+    pub(crate) fn is_spilled(&self) -> bool {
+        self.table.as_ref().is_some_and(|table| table.spilled.is_some())
     }
 
     /// Whether rows can be added: see [`Entry::extended`].
@@ -114,6 +147,7 @@ impl Entry {
         state: State,
         rows: Option<Rows>,
         pool: &Pool,
+        monitor: &dyn Monitor,
     ) -> Result<Option<Self>> {
         let (Some(table), Some(content)) = (&self.table, &self.bundle.content) else { return Ok(None) };
         let Some(mut digest) = table.digest.clone() else { return Ok(None) };
@@ -124,7 +158,7 @@ impl Entry {
         let mut ordered = table.ordered;
         if let Some(rows) = rows {
             digest.update(&rows);
-            live.add(rows.ids.as_ref(), &rows.vectors, pool, &Unwatched)?;
+            live.add(rows.ids.as_ref(), &rows.vectors, pool, monitor)?;
             if live.len() > ordered.saturating_mul(GROWTH) {
                 live.compact(Retrain::Auto, pool, &Unwatched)?;
                 ordered = live.len();
@@ -137,20 +171,25 @@ impl Entry {
             digest: Some(digest),
             base_bytes: table.base_bytes,
             ordered,
-            _spilled: None,
+            spilled: None,
         };
-        Ok(Some(Self::of_table(bundle, state, table)))
+        Ok(Some(Self::new(bundle, state, Some(table))))
     }
 
-    /// The nearest rows of each query; none where there are no rows.
-    pub(crate) fn search(
-        &self,
-        queries: &Vectors,
-        params: &SearchParams,
-        pool: &Pool,
-    ) -> Result<Option<Hits>> {
-        let Some(table) = &self.table else { return Ok(None) };
-        Ok(Some(table.snapshot.search(queries, params, pool, &Unwatched)?))
+    /// The rows that a predicate allows, if that was found out before.
+    pub(crate) fn remembered(&self, predicate: &Predicate) -> Option<Arc<Filter>> {
+        let filters = lock(&self.filters);
+        filters.iter().find(|(known, _)| known == predicate).map(|(_, filter)| Arc::clone(filter))
+    }
+
+    /// Remembers the rows that a predicate allows: they stay what they are, since the entry does.
+    pub(crate) fn remember(&self, predicate: &Predicate, filter: &Arc<Filter>) {
+        let room = (self.bytes / FILTER_SHARE).checked_div(self.len().div_ceil(8)).unwrap_or(0);
+        let mut filters = lock(&self.filters);
+        while filters.len() >= room.clamp(1, FILTERS) {
+            filters.pop_front();
+        }
+        filters.push_back((predicate.clone(), Arc::clone(filter)));
     }
 
     /// The number of rows.
@@ -192,6 +231,34 @@ impl Entry {
         let mapped = Index::open(&path, false)?;
         let digest = self.table.as_ref().and_then(|table| table.digest.clone());
         Ok(Some(Self::of_index(self.bundle.clone(), self.state.clone(), mapped, digest, 0, Some(path))))
+    }
+}
+
+impl Held {
+    pub(crate) fn whole(entry: Arc<Entry>) -> Self {
+        Self { entry, shown: None }
+    }
+
+    /// The nearest rows of each query; none where there are no rows.
+    pub(crate) fn search(
+        &self,
+        queries: &Vectors,
+        params: &SearchParams,
+        pool: &Pool,
+        monitor: &dyn Monitor,
+    ) -> Result<Option<Hits>> {
+        let Some(snapshot) = self.snapshot() else { return Ok(None) };
+        Ok(Some(snapshot.search(queries, params, pool, monitor)?))
+    }
+
+    /// The rows that may be found.
+    pub(crate) fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+        self.shown.as_ref().or_else(|| self.entry.table.as_ref().map(|table| &table.snapshot))
+    }
+
+    /// The number of rows that may be found.
+    pub(crate) fn len(&self) -> usize {
+        self.snapshot().map_or(0, |snapshot| snapshot.len())
     }
 }
 

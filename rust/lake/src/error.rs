@@ -7,6 +7,8 @@ use std::{
     sync::Arc,
 };
 
+use crate::policy::Action;
+
 /// The result of everything fallible in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -81,6 +83,36 @@ pub enum Error {
         collection: String,
         /// How often it was read.
         attempts: u32,
+    },
+    /// The rows that were asked for are of a state that the backend does not have any more.
+    #[error(
+        "backend {backend:?}: collection {collection:?} is at {found}, and the rows of {wanted} are gone"
+    )]
+    Superseded {
+        /// The backend.
+        backend: String,
+        /// The collection.
+        collection: String,
+        /// The state that the cache has.
+        wanted: String,
+        /// The state there is now.
+        found: String,
+    },
+    /// Somebody may not do that.
+    #[error("{}: {action} of {collection:?} in {backend:?} is denied: {reason}", principal.as_deref().unwrap_or("nobody"))]
+    PolicyDenied {
+        /// Who asked, if they said so.
+        principal: Option<String>,
+        /// The backend.
+        backend: String,
+        /// The collection.
+        collection: String,
+        /// What they wanted to do.
+        action: Action,
+        /// Why.
+        reason: String,
+        /// What kept the policy from deciding, if something did.
+        source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     },
     /// The answer did not come in time.
     #[error("backend {backend:?}: no answer for collection {collection:?} within {millis} ms")]
@@ -179,11 +211,19 @@ impl Error {
         Self::Io { path: path.into(), source: Arc::new(source) }
     }
 
+    /// Whether the work was stopped because its monitor said so.
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self, Self::Core(error) if matches!(**error, ruvector_core::Error::Interrupted))
+    }
+
     /// Whether the same call may succeed later without anything being changed.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Backend { retryable, .. } => *retryable,
-            Self::Deadline { .. } | Self::Unsettled { .. } | Self::CacheMiss { .. } => true,
+            Self::Deadline { .. }
+            | Self::Unsettled { .. }
+            | Self::Superseded { .. }
+            | Self::CacheMiss { .. } => true,
             _ => false,
         }
     }

@@ -3,11 +3,16 @@
 use std::{
     collections::HashMap,
     hash::Hash,
-    sync::{Arc, Condvar, Mutex, PoisonError},
-    time::Instant,
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    watch::Watch,
+};
 
 /// Work that is under way, by what it is for.
 #[derive(Debug)]
@@ -19,6 +24,8 @@ pub(crate) struct Flights<K, T> {
 struct Flight<T> {
     outcome: Mutex<Option<Result<T>>>,
     landed: Condvar,
+    /// How many wait for it besides whoever does it.
+    waiting: AtomicUsize,
 }
 
 /// Who did the work.
@@ -36,49 +43,56 @@ impl<K, T> Default for Flights<K, T> {
     }
 }
 
-impl<K: Clone + Eq + Hash, T: Clone> Flights<K, T> {
-    /// Does the work, or waits for whoever is doing it; `None` when the deadline passes while waiting.
+impl<T> Default for Flight<T> {
+    fn default() -> Self {
+        Self { outcome: Mutex::default(), landed: Condvar::new(), waiting: AtomicUsize::new(0) }
+    }
+}
+
+impl<K: Clone + Eq + Hash, T: Clone + Send + Sync> Flights<K, T> {
+    /// Does the work, or waits for whoever is doing it. Who works may ask whether anybody else waits.
+    ///
+    /// # Errors
+    /// As [`Watch::step`], while waiting.
     pub(crate) fn run(
         &self,
         key: &K,
-        deadline: Option<Instant>,
-        work: impl FnOnce() -> Result<T>,
-    ) -> Option<(Result<T>, Role)> {
+        watch: Watch<'_>,
+        work: impl FnOnce(&(dyn Fn() -> bool + Sync)) -> Result<T>,
+    ) -> Result<(Result<T>, Role)> {
         let (flight, leads) = {
             let mut running = lock(&self.running);
             if let Some(flight) = running.get(key) {
+                flight.waiting.fetch_add(1, Ordering::SeqCst);
                 (Arc::clone(flight), false)
             } else {
-                let flight = Arc::new(Flight { outcome: Mutex::new(None), landed: Condvar::new() });
+                let flight = Arc::new(Flight::default());
                 running.insert(key.clone(), Arc::clone(&flight));
                 (flight, true)
             }
         };
         if !leads {
-            return flight.wait(deadline).map(|outcome| (outcome, Role::Joined));
+            let outcome = flight.wait(watch);
+            flight.waiting.fetch_sub(1, Ordering::SeqCst);
+            return outcome.map(|outcome| (outcome, Role::Joined));
         }
         let landing = Landing { flights: self, key, flight: &flight };
-        let outcome = work();
+        let outcome = work(&|| flight.waiting.load(Ordering::SeqCst) > 0);
         *lock(&flight.outcome) = Some(outcome.clone());
         drop(landing);
-        Some((outcome, Role::Led))
+        Ok((outcome, Role::Led))
     }
 }
 
 impl<T: Clone> Flight<T> {
-    fn wait(&self, deadline: Option<Instant>) -> Option<Result<T>> {
+    fn wait(&self, watch: Watch<'_>) -> Result<Result<T>> {
         let mut outcome = lock(&self.outcome);
         loop {
             if let Some(outcome) = &*outcome {
-                return Some(outcome.clone());
+                return Ok(outcome.clone());
             }
-            outcome = match deadline {
-                None => self.landed.wait(outcome).unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.checked_duration_since(Instant::now())?;
-                    self.landed.wait_timeout(outcome, left).unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
+            let step = watch.step()?;
+            outcome = self.landed.wait_timeout(outcome, step).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
@@ -110,7 +124,10 @@ mod tests {
         time::Duration,
     };
 
+    use ruvector_core::Unwatched;
+
     use super::*;
+    use crate::{key::Key, watch::Deadline};
 
     #[test]
     fn work_is_done_once_for_all_who_ask() {
@@ -120,7 +137,7 @@ mod tests {
             let ask = || {
                 gate.wait();
                 let (outcome, role) = flights
-                    .run(&"k", None, || {
+                    .run(&"k", Watch::new(&Key::new("b", "c"), &Unwatched), |_| {
                         thread::sleep(Duration::from_millis(200));
                         Ok(done.fetch_add(1, Ordering::SeqCst))
                     })
@@ -139,23 +156,26 @@ mod tests {
     fn those_who_wait_do_not_wait_for_ever() {
         let flights: Flights<&str, ()> = Flights::default();
         let began = std::sync::Barrier::new(2);
+        let key = Key::new("b", "c");
+        let watch = Watch::new(&key, &Unwatched);
+        let late = Watch { deadline: Deadline::after(Some(Duration::ZERO)), ..watch };
         thread::scope(|scope| {
             let leader = scope.spawn(|| {
-                flights.run(&"k", None, || {
+                flights.run(&"k", watch, |_| {
                     began.wait();
                     thread::sleep(Duration::from_millis(300));
                     panic!("a backend of somebody else")
                 })
             });
             began.wait();
-            assert!(flights.run(&"k", Some(Instant::now()), || Ok(())).is_none());
-            let (outcome, role) = flights.run(&"k", None, || Ok(())).unwrap();
+            assert!(matches!(flights.run(&"k", late, |_| Ok(())), Err(Error::Deadline { .. })));
+            let (outcome, role) = flights.run(&"k", watch, |_| Ok(())).unwrap();
             assert_eq!(
                 (outcome.unwrap_err().to_string().as_str(), role),
                 ("backend \"\": the pull panicked", Role::Joined)
             );
             assert!(leader.join().is_err());
         });
-        assert!(flights.run(&"k", None, || Ok(())).unwrap().0.is_ok());
+        assert!(flights.run(&"k", watch, |_| Ok(())).unwrap().0.is_ok());
     }
 }

@@ -7,21 +7,25 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arrow_array::RecordBatch;
 use ruvector_core::Pool;
 
 use crate::{
-    backend::{Backend, Batches, Pull, State},
+    audit::{Audit, Happened, Ring},
+    backend::{Backend, State},
     bundle::{Bundle, Coding},
     cache::{Budget, Cache},
-    entry::Entry,
+    entry::{Entry, Held},
     error::{Error, Result},
     flight::Flights,
-    folder,
+    folder, holdings,
     key::Key,
+    known::{Configured, Register},
+    policy::{self, Action, Decision, Policy, Request},
     rows::Limits,
     settings::{BackendOptions, Consistency, Settings},
     sign::{PublicKey, Signer},
-    stats::{CacheStats, Counters, Event, Stats},
+    stats::{CacheStats, Counters, Event},
     witness::Witness,
     workers::{Gate, Workers},
 };
@@ -34,15 +38,19 @@ pub struct RuLake {
     pub(crate) shared: Arc<Shared>,
     /// The mode of this view, in place of that of the collections.
     consistency: Option<Consistency>,
+    /// Who asks.
+    pub(crate) principal: Option<Arc<str>>,
+    /// What this view has seen.
+    session: Option<Arc<Session>>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Shared {
     backends: RwLock<BTreeMap<String, Arc<Member>>>,
-    pub(crate) defaults: Settings,
-    settings: RwLock<HashMap<Key, Settings>>,
+    pub(crate) known: Register,
     pub(crate) cache: Cache,
-    pub(crate) stats: Stats,
+    pub(crate) policy: Option<Ruled>,
+    pub(crate) audit: Ring,
     pub(crate) flights: Flights<Witness, Arc<Entry>>,
     pub(crate) refreshing: Mutex<std::collections::HashSet<Key>>,
     pub(crate) unknown: Mutex<HashMap<Key, Instant>>,
@@ -53,6 +61,12 @@ pub(crate) struct Shared {
     pub(crate) spill: Option<PathBuf>,
     pub(crate) signer: Option<Signer>,
     pub(crate) trusted: Vec<PublicKey>,
+}
+
+/// The states that a view has seen.
+#[derive(Debug, Default)]
+struct Session {
+    seen: Mutex<HashMap<Key, Held>>,
 }
 
 /// A backend and what is known about using it.
@@ -68,6 +82,16 @@ impl std::fmt::Debug for Member {
     }
 }
 
+/// A policy.
+#[derive(Clone)]
+pub(crate) struct Ruled(Arc<dyn Policy>);
+
+impl std::fmt::Debug for Ruled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Policy")
+    }
+}
+
 /// How a lake is made.
 #[derive(Clone, Debug)]
 pub struct Builder {
@@ -79,6 +103,8 @@ pub struct Builder {
     unknown_ttl: Duration,
     signer: Option<Signer>,
     trusted: Vec<PublicKey>,
+    policy: Option<Ruled>,
+    audit: usize,
 }
 
 impl Builder {
@@ -146,6 +172,18 @@ impl Builder {
         Self { trusted, ..self }
     }
 
+    /// Who decides who may do what; without it, everybody may do everything.
+    #[must_use]
+    pub fn policy(self, policy: Arc<dyn Policy>) -> Self {
+        Self { policy: Some(Ruled(policy)), ..self }
+    }
+
+    /// How many events are kept until [`RuLake::audit_events`] is called; 0, as long as nothing else is said, keeps none.
+    #[must_use]
+    pub fn audit(self, capacity: usize) -> Self {
+        Self { audit: capacity, ..self }
+    }
+
     /// The lake.
     ///
     /// # Errors
@@ -154,10 +192,10 @@ impl Builder {
     pub fn build(self) -> Result<RuLake> {
         let shared = Shared {
             backends: RwLock::default(),
-            defaults: self.defaults,
-            settings: RwLock::default(),
+            known: Register::new(self.defaults),
             cache: Cache::new(self.budget),
-            stats: Stats::default(),
+            policy: self.policy,
+            audit: Ring::new(self.audit),
             flights: Flights::default(),
             refreshing: Mutex::default(),
             unknown: Mutex::default(),
@@ -169,7 +207,7 @@ impl Builder {
             signer: self.signer,
             trusted: self.trusted,
         };
-        Ok(RuLake { shared: Arc::new(shared), consistency: None })
+        Ok(RuLake { shared: Arc::new(shared), consistency: None, principal: None, session: None })
     }
 }
 
@@ -185,6 +223,8 @@ impl RuLake {
             unknown_ttl: Duration::from_secs(1),
             signer: None,
             trusted: Vec::new(),
+            policy: None,
+            audit: 0,
         }
     }
 
@@ -192,6 +232,78 @@ impl RuLake {
     #[must_use]
     pub fn with_consistency(&self, consistency: Consistency) -> Self {
         Self { consistency: Some(consistency), ..self.clone() }
+    }
+
+    /// The same lake as somebody sees it: the policy is asked about them.
+    #[must_use]
+    pub fn acting_as(&self, principal: &str) -> Self {
+        Self { principal: Some(principal.into()), ..self.clone() }
+    }
+
+    /// A view in which each collection stays in the state of its first search here. Payload and predicates are of that
+    /// state, too, as long as the backend has it; after that they are refused with [`Error::Superseded`].
+    #[must_use]
+    pub fn session(&self) -> Self {
+        Self { session: Some(Arc::default()), ..self.clone() }
+    }
+
+    /// What this view has seen of a collection.
+    pub(crate) fn pinned(&self, key: &Key) -> Option<Held> {
+        let session = self.session.as_ref()?;
+        session.seen.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// Keeps what this view sees first of a collection, if it does such things.
+    pub(crate) fn pin(&self, key: &Key, held: Held) -> Held {
+        let Some(session) = &self.session else { return held };
+        session.seen.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_insert(held).clone()
+    }
+
+    /// Whether what this view sees of a collection may change.
+    pub(crate) fn may_move(&self, key: &Key) -> bool {
+        self.session.is_none() && self.settings(key).consistency != Consistency::Frozen
+    }
+
+    pub(crate) fn consistency_of(&self, configured: &Configured) -> Consistency {
+        self.consistency.unwrap_or(configured.settings.consistency)
+    }
+
+    /// What the policy says about something that is about to be done.
+    pub(crate) fn decide(&self, key: &Key, action: Action) -> Result<Option<Decision>> {
+        let policy = self.shared.policy.as_ref().map(|policy| &*policy.0);
+        let decision = policy::decide(policy, &self.request(key, action));
+        if action != Action::Search
+            && let Err(error) = &decision
+        {
+            self.note(action.name(), key, "denied", 0, error);
+        }
+        decision
+    }
+
+    pub(crate) fn request<'a>(&'a self, key: &'a Key, action: Action) -> Request<'a> {
+        Request { principal: self.principal.as_deref(), key, action }
+    }
+
+    fn note(&self, action: &'static str, key: &Key, outcome: &'static str, rows: usize, detail: &Error) {
+        self.shared.audit.push(Happened {
+            principal: self.principal.clone(),
+            action,
+            key: Arc::new(key.clone()),
+            outcome,
+            rows,
+            witness: None,
+            query_digest: None,
+            took: Duration::ZERO,
+            detail: Some(detail.to_string()),
+        });
+    }
+
+    /// The events since this was last called.
+    ///
+    /// # Errors
+    /// None in practice; Arrow's own check of the columns is passed on.
+    pub fn audit_events(&self) -> Result<Audit> {
+        self.shared.audit.drain()
     }
 
     /// Adds a backend.
@@ -223,48 +335,20 @@ impl RuLake {
     /// Sets how a collection is indexed and kept. An index that was coded otherwise is not used any more.
     pub fn configure(&self, key: &Key, settings: Settings) {
         self.shared.cache.pin(key, settings.pinned);
-        self.shared.settings.write().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), settings);
+        self.shared.known.configure(key, settings);
     }
 
     /// How a collection is indexed and kept.
     pub fn settings(&self, key: &Key) -> Settings {
-        let settings = self.shared.settings.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
-        let mut settings = settings.unwrap_or_else(|| self.shared.defaults.clone());
+        let mut settings = self.shared.known.configured(key).settings.clone();
         settings.consistency = self.consistency.unwrap_or(settings.consistency);
         settings
-    }
-
-    /// The rows of a collection as its backend has them now, past the cache: only what fulfils the predicate.
-    ///
-    /// # Errors
-    /// [`Error::UnknownBackend`], [`Error::UnknownCollection`] and whatever the backend says.
-    pub fn scan(&self, key: &Key, pull: &Pull) -> Result<Batches> {
-        let member = self.member(&key.backend)?;
-        let _permit = member.gate.enter(None);
-        let mut wider = pull.clone();
-        if let Some(columns) = &mut wider.projection {
-            let missing: Vec<String> = pull
-                .predicate
-                .columns()
-                .filter(|name| !columns.iter().any(|column| column == name))
-                .map(Into::into)
-                .collect();
-            columns.extend(missing);
-        }
-        let rows = member.backend.pull(&key.collection, &wider)?;
-        let schema = crate::backend::project_schema(&rows.schema(), pull.projection.as_deref())?;
-        let (backend, pull) = (key.backend.clone(), pull.clone());
-        let rows = rows.map(move |batch| {
-            let batch = batch.map_err(|error| crate::backend::stream_error(&backend, error))?;
-            crate::backend::project(&pull.predicate.apply(&batch)?, pull.projection.as_deref())
-        });
-        Ok(crate::backend::batches(schema, rows))
     }
 
     /// Forgets the index of a collection. Without one, nothing happens.
     pub fn invalidate_cache(&self, key: &Key) {
         if self.shared.cache.invalidate(key) {
-            self.shared.stats.count(key, Event::Invalidated);
+            self.shared.known.count(key, Event::Invalidated);
         }
     }
 
@@ -283,25 +367,44 @@ impl RuLake {
         self.shared.cache.refcount(|entry| entry.bundle.witness() == witness)
     }
 
+    /// What is held, a row for each collection: `backend`, `collection`, `witness`, `generation`, `rows`, `bytes`,
+    /// `pinned`, `spilled`, `pii_policy`, `lineage_id`, `memory_class`. Collections that share an index share its bytes.
+    ///
+    /// # Errors
+    /// None in practice; Arrow's own check of the columns is passed on.
+    pub fn cache_entries(&self) -> Result<RecordBatch> {
+        holdings::table(&self.shared.cache.all())
+    }
+
     /// What the cache did and holds.
     pub fn cache_stats(&self) -> CacheStats {
         let (entries, bytes) = self.shared.cache.size();
-        CacheStats { counters: self.shared.stats.total(), entries, bytes }
+        CacheStats { counters: self.shared.known.total(), entries, bytes }
     }
 
     /// What it did for each backend.
     pub fn cache_stats_by_backend(&self) -> HashMap<String, Counters> {
-        self.shared.stats.by_backend()
+        self.shared.known.by_backend()
     }
 
     /// What it did for each collection.
     pub fn cache_stats_by_collection(&self) -> HashMap<Key, Counters> {
-        self.shared.stats.by_collection()
+        self.shared.known.by_collection()
     }
 
     /// Counts from zero.
     pub fn reset_stats(&self) {
-        self.shared.stats.reset();
+        self.shared.known.reset();
+    }
+
+    pub(crate) fn peek(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.pinned(key).map(|held| held.entry).or_else(|| self.shared.cache.peek(key))
+    }
+
+    /// An index as it answers for a collection.
+    pub(crate) fn held(&self, key: &Key, entry: Arc<Entry>) -> Held {
+        let _ = key;
+        Held::whole(entry)
     }
 
     pub(crate) fn member(&self, backend: &str) -> Result<Arc<Member>> {
@@ -313,7 +416,8 @@ impl RuLake {
     }
 
     /// The bundle of a state, without its content.
-    pub(crate) fn describe(settings: &Settings, state: &State) -> Bundle {
+    pub(crate) fn describe(configured: &Configured, state: &State) -> Bundle {
+        let settings = &configured.settings;
         Bundle {
             data_ref: state.data_ref.clone(),
             dim: state.dim as u64,
@@ -321,6 +425,7 @@ impl RuLake {
             rerank_factor: settings.rerank_factor,
             generation: state.generation.clone(),
             coding: Coding::new(settings.metric, settings.bits),
+            selection: configured.selection.clone(),
             content: None,
             index: None,
             tags: settings.tags.clone(),

@@ -21,25 +21,36 @@
 //! ```
 
 pub mod answer;
+pub mod audit;
 pub mod backend;
 pub mod bundle;
 mod cache;
+mod cancel;
 mod coherence;
 mod entry;
 pub mod error;
+mod fan;
 mod flight;
 mod folder;
 pub mod generation;
+mod hedge;
+mod holdings;
+mod join;
 mod key;
+mod known;
 pub mod lake;
 mod pin;
+pub mod policy;
 pub mod predicate;
 mod rows;
+mod scan;
 pub mod search;
 pub mod settings;
+mod shard;
 pub mod share;
 pub mod sign;
 pub mod stats;
+mod watch;
 pub mod witness;
 mod workers;
 
@@ -51,6 +62,7 @@ pub use generation::Generation;
 pub use key::Key;
 pub use lake::RuLake;
 pub use pin::Pin;
+pub use predicate::Predicate;
 pub use rows::Limits;
 pub use search::{OnError, SearchOptions, Targets};
 pub use settings::{BackendOptions, Consistency, Settings};

@@ -1,17 +1,20 @@
 //! From a backend's batches to vectors and ids: counted as they come, checked before they are believed, and digested.
 
-use arrow_array::{Array, ArrayRef};
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, Int64Array};
 use arrow_schema::Schema;
 use blake3::Hasher;
 use ruvector_core::{
-    Vectors,
+    Monitor, Vectors,
     ids::{Id, Ids},
 };
 
 use crate::{
-    backend::{Batches, State, stream_error},
+    backend::{Batches, Pull, State, stream_error},
     bundle::Content,
     error::{Error, Result},
+    predicate::Predicate,
 };
 
 /// How large a collection may be. Counted while rows come, so that no stream fills the memory first.
@@ -37,13 +40,56 @@ pub(crate) struct Rows {
     pub(crate) ids: Option<Ids>,
 }
 
+/// What is read from a stream, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
+    pub(crate) state: State,
+    pub(crate) limits: Limits,
+    /// Which rows are kept.
+    pub(crate) selection: Predicate,
+    /// The number of the first row.
+    pub(crate) first: u64,
+}
+
+impl Reading {
+    /// What to ask a backend for.
+    pub(crate) fn pull(&self) -> Pull {
+        let Self { state, selection, first, .. } = self;
+        let mut columns: Vec<String> = state.id.iter().chain([&state.vector]).cloned().collect();
+        for name in selection.columns() {
+            if !columns.iter().any(|column| column == name) {
+                columns.push(name.into());
+            }
+        }
+        // Where rows are known by their numbers, none may be left out.
+        let predicate = if state.id.is_some() { selection.clone() } else { Predicate::default() };
+        Pull { projection: Some(columns), predicate, skip_rows: *first }
+    }
+}
+
 /// Reads a stream to its end; `None` if it has no rows.
-pub(crate) fn read(backend: &str, stream: Batches, state: &State, limits: &Limits) -> Result<Option<Rows>> {
+pub(crate) fn read(
+    backend: &str,
+    stream: Batches,
+    reading: &Reading,
+    monitor: &dyn Monitor,
+) -> Result<Option<Rows>> {
+    let Reading { state, limits, selection, first } = reading;
+    // Rows that are chosen from are called by the numbers they have in their table.
+    let numbered = state.id.is_none() && !selection.is_empty();
+    let mut number = *first;
     at_most("dimensions", limits.dim as u64, state.dim as u64)?;
     let (mut vectors, mut ids): (Vec<ArrayRef>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
     let (mut rows, mut bytes) = (0, 0);
     for batch in stream {
+        if monitor.interrupted() {
+            return Err(ruvector_core::Error::Interrupted.into());
+        }
         let batch = batch.map_err(|error| stream_error(backend, error))?;
+        let numbers = number..number + batch.num_rows() as u64;
+        number = numbers.end;
+        let mask = numbered.then(|| selection.mask(&batch)).transpose()?;
+        let batch = selection.apply(&batch)?;
         rows += batch.num_rows() as u64;
         bytes += batch.columns().iter().map(|column| column.get_array_memory_size() as u64).sum::<u64>();
         at_most("rows", limits.rows, rows)?;
@@ -62,13 +108,17 @@ pub(crate) fn read(backend: &str, stream: Batches, state: &State, limits: &Limit
         vectors.push(column(&state.vector)?);
         if let Some(id) = &state.id {
             ids.push(column(id)?);
+        } else if let Some(mask) = mask {
+            let kept = numbers.zip(mask).filter(|(_, kept)| *kept).map(|(number, _)| number as i64);
+            ids.push(Arc::new(Int64Array::from_iter_values(kept)));
         }
     }
     if rows == 0 {
         return Ok(None);
     }
     let vectors = Vectors::from_arrays(&state.vector, &vectors, Some(state.dim))?;
-    let ids = state.id.as_ref().map(|id| Ids::from_arrays(id, &ids, vectors.len())).transpose()?;
+    let name = state.id.as_deref().or(numbered.then_some("row"));
+    let ids = name.map(|name| Ids::from_arrays(name, &ids, vectors.len())).transpose()?;
     Ok(Some(Rows { vectors, ids }))
 }
 
@@ -133,7 +183,6 @@ impl Digester {
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::Int64Array;
     use proptest::prelude::*;
 
     use super::*;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ruvector_core::Metric;
 
-use crate::bundle::Tags;
+use crate::{bundle::Tags, predicate::Predicate};
 
 /// When a backend is asked whether its rows are still the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Consistency {
 }
 
 /// How a collection is indexed and kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// When its backend is asked.
     pub consistency: Consistency,
@@ -46,6 +46,8 @@ pub struct Settings {
     pub rerank_factor: u64,
     /// Whether its index stays although others need its room.
     pub pinned: bool,
+    /// Which of its rows are pulled; empty: all of them.
+    pub rows: Predicate,
     /// What its bundles carry.
     pub tags: Tags,
 }
@@ -59,6 +61,7 @@ impl Default for Settings {
             rotation_seed: 42,
             rerank_factor: 20,
             pinned: false,
+            rows: Predicate::default(),
             tags: Tags::default(),
         }
     }

@@ -16,6 +16,7 @@ use crate::{
     folder,
     key::Key,
     lake::RuLake,
+    policy::Action,
     rows::Digester,
     stats::Event,
     witness::Witness,
@@ -53,9 +54,10 @@ impl RuLake {
     /// # Errors
     /// [`Error::UnknownBackend`], [`Error::UnknownCollection`], whatever the backend says, and [`Error::Io`].
     pub fn publish_bundle(&self, key: &Key, folder: &Path) -> Result<Published> {
+        self.decide(key, Action::Publish)?;
         let member = self.member(&key.backend)?;
         let state = member.backend.state(&key.collection)?;
-        let mut bundle = Self::describe(&self.settings(key), &state);
+        let mut bundle = Self::describe(&self.shared.known.configured(key), &state);
         if let Some(entry) = self.shared.cache.find(bundle.address()) {
             bundle.content.clone_from(&entry.bundle.content);
         }
@@ -95,6 +97,7 @@ impl RuLake {
     /// [`Error::CacheMiss`] when no index answers for it, [`Error::InvalidParameter`] for a collection without rows,
     /// [`Error::Io`] and [`Error::Core`] when it cannot be written.
     pub fn save_cache_to_dir(&self, key: &Key, folder: &Path) -> Result<Published> {
+        self.decide(key, Action::Save)?;
         let entry = self.shared.cache.peek(key).ok_or_else(|| Error::CacheMiss {
             backend: key.backend.clone(),
             collection: key.collection.clone(),
@@ -159,7 +162,7 @@ impl RuLake {
             let entry =
                 Entry::of_index(Bundle { index: None, ..bundle }, state, index, None::<Digester>, 0, None);
             self.install(key, &Arc::new(entry), Instant::now());
-            self.shared.stats.count(key, Event::Warmed);
+            self.shared.known.count(key, Event::Warmed);
         }
         Ok(rows)
     }

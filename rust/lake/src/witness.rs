@@ -114,6 +114,14 @@ impl Fields {
         self.number(u64::from(coding.rotation_generator));
     }
 
+    /// Only where not all rows were pulled, so that witnesses of before stay what they were.
+    fn selection(&mut self, selection: Option<&str>) {
+        if let Some(selection) = selection {
+            self.raw(b"selection|");
+            self.bytes(selection.as_bytes());
+        }
+    }
+
     fn finish(self) -> Witness {
         let mut out = [0; 32];
         self.0.finalize_xof().read(&mut out);
@@ -150,6 +158,7 @@ pub(crate) fn state(bundle: &Bundle) -> Witness {
     let mut fields = Fields::new(TAG_STATE);
     fields.raw(bundle.witness().as_bytes());
     fields.coding(&bundle.coding);
+    fields.selection(bundle.selection.as_deref());
     fields.finish()
 }
 
@@ -174,6 +183,7 @@ pub(crate) fn v2(bundle: &Bundle) -> Witness {
         fields.number(index.bytes);
         fields.bytes(index.digest.as_bytes());
     }
+    fields.selection(bundle.selection.as_deref());
     fields.finish()
 }
 

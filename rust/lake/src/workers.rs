@@ -10,8 +10,10 @@ use std::{
     process,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use crate::{error::Result, watch::Watch};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -109,20 +111,18 @@ impl Gate {
         Self { free: Mutex::new(most), left: Condvar::new() }
     }
 
-    /// Waits for a place; `None` when the deadline passes before there is one.
-    pub(crate) fn enter(&self, deadline: Option<Instant>) -> Option<Permit<'_>> {
+    /// Waits for a place.
+    ///
+    /// # Errors
+    /// As [`Watch::step`].
+    pub(crate) fn enter(&self, watch: Watch<'_>) -> Result<Permit<'_>> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         while *free == 0 {
-            free = match deadline {
-                None => self.left.wait(free).unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let time = deadline.checked_duration_since(Instant::now())?;
-                    self.left.wait_timeout(free, time).unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
+            let step = watch.step()?;
+            free = self.left.wait_timeout(free, step).unwrap_or_else(PoisonError::into_inner).0;
         }
         *free -= 1;
-        Some(Permit(self))
+        Ok(Permit(self))
     }
 }
 
@@ -137,7 +137,10 @@ impl Drop for Permit<'_> {
 mod tests {
     use std::sync::mpsc;
 
+    use ruvector_core::Unwatched;
+
     use super::*;
+    use crate::{key::Key, watch::Deadline};
 
     #[test]
     fn jobs_run_beside_each_other_and_threads_are_used_again() {
@@ -166,10 +169,12 @@ mod tests {
     #[test]
     fn a_gate_lets_so_many_through() {
         let gate = Gate::new(2);
-        let (one, two) = (gate.enter(None), gate.enter(None));
-        let soon = Instant::now() + Duration::from_millis(20);
-        assert!(one.is_some() && two.is_some() && gate.enter(Some(soon)).is_none());
+        let key = Key::new("b", "c");
+        let watch = Watch::new(&key, &Unwatched);
+        let (one, two) = (gate.enter(watch), gate.enter(watch));
+        let soon = Watch { deadline: Deadline::after(Some(Duration::from_millis(20))), ..watch };
+        assert!(one.is_ok() && two.is_ok() && gate.enter(soon).is_err());
         drop(one);
-        assert!(gate.enter(Some(soon)).is_some());
+        assert!(gate.enter(soon).is_ok());
     }
 }

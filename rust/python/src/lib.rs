@@ -48,7 +48,7 @@ mod _ruvector {
         hits::{PyHits, PyNestedHits},
         index::PyIndex,
         lake::{
-            PyAnswer, PyFs, PyJob, PyLake, PyLocal, PyParquet, PyRows, PyTarget, lake_async_threads,
+            PyAnswer, PyFs, PyJob, PyLake, PyLakeTable, PyLocal, PyParquet, PyRows, PyTarget, lake_async_threads,
             lake_collections, lake_generation, lake_layout, lake_new, lake_public_key, lake_read_bundle,
             lake_write_bundle,
         },

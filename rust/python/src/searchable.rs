@@ -9,7 +9,7 @@ use ruvector_lake::{Pin, Result};
 pub(crate) trait Searchable: Send + Sync {
     /// The state that answers now. A lake asks the collection's backend here, as its consistency says, and fetches the
     /// rows if it has to: once for all that is asked of the state.
-    fn pin(&self) -> Result<Pinned>;
+    fn pin(&self, monitor: &dyn Monitor) -> Result<Pinned>;
 }
 
 /// One state.
@@ -19,7 +19,7 @@ pub(crate) enum Pinned {
 }
 
 impl Searchable for Live {
-    fn pin(&self) -> Result<Pinned> {
+    fn pin(&self, _monitor: &dyn Monitor) -> Result<Pinned> {
         Ok(Pinned::Index(self.snapshot()))
     }
 }

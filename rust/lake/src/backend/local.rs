@@ -234,6 +234,16 @@ impl Backend for LocalBackend {
         })
     }
 
+    fn generation(&self, collection: &str) -> Result<Generation> {
+        let shared = self.lock();
+        let found = shared.collections.get(collection).ok_or_else(|| unknown(&self.id, collection))?;
+        Ok(Generation::Number(found.generation))
+    }
+
+    fn is_immediate(&self) -> bool {
+        true
+    }
+
     fn pull(&self, collection: &str, pull: &Pull) -> Result<Batches> {
         let shared = self.lock();
         let found = shared.collections.get(collection).ok_or_else(|| unknown(&self.id, collection))?;

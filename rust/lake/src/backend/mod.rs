@@ -52,6 +52,11 @@ pub trait Backend: Send + Sync {
         Ok(self.state(collection)?.generation)
     }
 
+    /// Whether [`Backend::generation`] answers from memory: then nobody makes a thread for asking.
+    fn is_immediate(&self) -> bool {
+        false
+    }
+
     /// The rows of a collection. They need not be of the state that was told last: the lake asks for the generation
     /// once more when it has them.
     ///

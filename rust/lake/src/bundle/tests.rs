@@ -10,6 +10,7 @@ fn bundle() -> Bundle {
         rerank_factor: 20,
         generation: Generation::Number(1),
         coding: Coding::new(Metric::L2Sq, 1),
+        selection: None,
         content: None,
         index: None,
         tags: Tags::default(),
@@ -55,10 +56,12 @@ fn every_field_is_covered() {
     full.content = Some(Content { rows: 3, schema: "s".into(), digest: "d".into() });
     full.index = Some(IndexFile { file: "index.rbpx".into(), bytes: 7, digest: "e".into() });
     full.tags.lineage_id = Some("job".into());
+    full.selection = Some("(n > 3)".into());
     let json = full.to_json(None).unwrap();
     assert_eq!(parse(&json).unwrap().bundle, full);
-    // Upstream's witness covers none of the last nine: a file tampered with like this would pass there.
+    // Upstream's witness covers none of the last ten: a file tampered with like this would pass there.
     let changes = [
+        ("(n > 3)", "(n > 2)"),
         ("local://b/c", "local://b/d"),
         ("\"dim\": 8", "\"dim\": 9"),
         ("\"rotation_seed\": 42", "\"rotation_seed\": 43"),

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ruvector_core::{Metric, Vectors, ids::OwnedId};
+use ruvector_core::{Metric, Unwatched, Vectors, ids::OwnedId};
 use ruvector_lake::{
     BackendOptions, Consistency, Error, Key, OnError, RuLake, SearchOptions, Settings, Targets,
     answer::Status,
@@ -41,12 +41,14 @@ fn plain(answer: &ruvector_lake::Answer) -> Vec<Vec<(OwnedId, u32)>> {
 #[test]
 fn the_answer_is_that_of_one_index_over_all_rows() {
     let (lake, queries) = split();
-    let found = lake.search(&Targets::Everywhere("c".into()), &queries, &exact(10)).unwrap();
-    let expected = lake.search(&Targets::Only("all".into()), &queries, &exact(10)).unwrap();
+    let found = lake.search(&Targets::Everywhere("c".into()), &queries, &exact(10), &Unwatched).unwrap();
+    let expected = lake.search(&Targets::Only("all".into()), &queries, &exact(10), &Unwatched).unwrap();
     assert_eq!(plain(&found), plain(&expected));
     assert_eq!(found.shards.len(), 3);
     assert!(!found.is_partial() && found.shards.iter().map(|shard| shard.rows).sum::<usize>() == 900);
-    let usual = lake.search(&Targets::Everywhere("c".into()), &queries, &SearchOptions::default()).unwrap();
+    let usual = lake
+        .search(&Targets::Everywhere("c".into()), &queries, &SearchOptions::default(), &Unwatched)
+        .unwrap();
     let shared = plain(&usual)
         .iter()
         .flatten()
@@ -61,11 +63,13 @@ fn the_answer_is_that_of_one_index_over_all_rows() {
 fn a_name_is_looked_for() {
     let lake = lake(FRESH, &[&Watched::with_rows("a", 5, 4), &Watched::with_rows("b", 5, 4)]);
     let query = column(1, 4, 1);
-    let ambiguous = lake.search(&Targets::Only("c".into()), &query, &exact(1)).unwrap_err();
+    let ambiguous = lake.search(&Targets::Only("c".into()), &query, &exact(1), &Unwatched).unwrap_err();
     assert_eq!(ambiguous.to_string(), "collection \"c\" is in [\"a\", \"b\"]: name the backend");
-    let unknown = lake.search(&Targets::Everywhere("x".into()), &query, &exact(1));
+    let unknown = lake.search(&Targets::Everywhere("x".into()), &query, &exact(1), &Unwatched);
     assert!(matches!(unknown, Err(Error::UnknownCollection { .. })));
-    assert!(lake.search(&Targets::Keys(Vec::new()), &query, &exact(1)).unwrap().hits[0].is_empty());
+    assert!(
+        lake.search(&Targets::Keys(Vec::new()), &query, &exact(1), &Unwatched).unwrap().hits[0].is_empty()
+    );
 }
 
 /// Upstream: an empty shard fails the whole search.
@@ -75,14 +79,14 @@ fn a_shard_without_rows_is_no_error() {
     empty.rows.put_collection("c", &numbers([]), &column(0, 4, 1)).unwrap();
     let lake = lake(FRESH, &[&Watched::with_rows("full", 5, 4), &empty]);
     let targets = Targets::Keys(vec![key("empty"), key("full")]);
-    let answer = lake.search(&targets, &column(1, 4, 1), &exact(3)).unwrap();
+    let answer = lake.search(&targets, &column(1, 4, 1), &exact(3), &Unwatched).unwrap();
     assert_eq!(answer.hits[0].len(), 3);
     assert!(matches!(
         (&answer.shards[0].status, &answer.shards[1].status),
         (Status::Empty, Status::Answered)
     ));
     empty.rows.append("c", &numbers([1]), &column(1, 4, 1)).unwrap();
-    assert_eq!(ids(&lake.search(&targets, &column(1, 4, 1), &exact(1)).unwrap()), [1]);
+    assert_eq!(ids(&lake.search(&targets, &column(1, 4, 1), &exact(1), &Unwatched).unwrap()), [1]);
 }
 
 /// Upstream: one failing or slow shard is everybody's failure or wait.
@@ -96,18 +100,18 @@ fn a_shard_that_fails_or_is_late_is_told_and_left_out() {
     let options =
         |on_error| SearchOptions { on_error, deadline: Some(Duration::from_millis(700)), ..exact(2) };
     let began = Instant::now();
-    let answer = lake.search(&targets, &column(1, 4, 1), &options(OnError::Skip)).unwrap();
+    let answer = lake.search(&targets, &column(1, 4, 1), &options(OnError::Skip), &Unwatched).unwrap();
     assert!(began.elapsed() < Duration::from_millis(1400), "{:?}", began.elapsed());
     assert!(answer.is_partial() && answer.hits[0].iter().all(|hit| hit.key.backend == "good"));
     assert!(
         matches!(&answer.shards[0].status, Status::Failed(error) if error.to_string().contains("no route"))
     );
     assert!(matches!(&answer.shards[2].status, Status::Late(Error::Deadline { millis: 700, .. })));
-    let raised = lake.search(&targets, &column(1, 4, 1), &options(OnError::Raise)).unwrap_err();
+    let raised = lake.search(&targets, &column(1, 4, 1), &options(OnError::Raise), &Unwatched).unwrap_err();
     assert!(matches!(raised, Error::Backend { .. }));
     let only_bad = Targets::Keys(vec![key("bad")]);
-    assert!(lake.search(&only_bad, &column(1, 4, 1), &options(OnError::Skip)).is_err());
-    let nothing = lake.search(&only_bad, &column(1, 4, 1), &options(OnError::Partial)).unwrap();
+    assert!(lake.search(&only_bad, &column(1, 4, 1), &options(OnError::Skip), &Unwatched).is_err());
+    let nothing = lake.search(&only_bad, &column(1, 4, 1), &options(OnError::Partial), &Unwatched).unwrap();
     assert!(nothing.is_partial() && nothing.hits[0].is_empty());
     // What was late has gone on, and filled the cache.
     let cached = SearchOptions { cache_only: true, ..exact(1) };
@@ -143,7 +147,7 @@ fn of_rows_with_one_id_the_nearest_counts() {
     let lake = lake(FRESH, &[&a, &b]);
     let search = |dedupe| {
         let options = SearchOptions { dedupe, ..exact(3) };
-        ids(&lake.search(&Targets::Everywhere("c".into()), &at(&[0.0]), &options).unwrap())
+        ids(&lake.search(&Targets::Everywhere("c".into()), &at(&[0.0]), &options, &Unwatched).unwrap())
     };
     assert_eq!((search(false), search(true)), (vec![1, 2, 2], vec![1, 2, 4]));
 }
@@ -152,7 +156,8 @@ fn of_rows_with_one_id_the_nearest_counts() {
 fn distances_of_two_metrics_are_not_put_in_one_order() {
     let lake = lake(FRESH, &[&Watched::with_rows("a", 5, 4), &Watched::with_rows("b", 5, 4)]);
     lake.configure(&key("b"), Settings { metric: Metric::Cosine, ..settings(FRESH) });
-    let error = lake.search(&Targets::Everywhere("c".into()), &column(1, 4, 1), &exact(1)).unwrap_err();
+    let error =
+        lake.search(&Targets::Everywhere("c".into()), &column(1, 4, 1), &exact(1), &Unwatched).unwrap_err();
     assert_eq!(
         error.to_string(),
         "targets: expected collections searched by one metric (l2sq), got b/c: cosine"
@@ -162,9 +167,8 @@ fn distances_of_two_metrics_are_not_put_in_one_order() {
 #[test]
 fn rows_are_found_that_fulfil_a_predicate() {
     let lake = lake(FRESH, &[&Watched::with_rows("b", 300, 8)]);
-    let condition =
-        Condition { column: "id".into(), comparison: Comparison::GreaterOrEqual, value: Value::Integer(390) };
-    let predicate = Predicate { conditions: vec![condition] };
+    let condition = Condition::compare("id", Comparison::GreaterOrEqual, Value::Integer(390));
+    let predicate = Predicate::all([condition]);
     let options = SearchOptions { predicate, ..exact(20) };
     let mut found = ids(&lake.search_one(&Key::new("b", "c"), &[0.0; 8], &options).unwrap());
     found.sort_unstable();
@@ -181,6 +185,7 @@ fn an_adapter_that_panics_is_one_that_failed() {
     bad.during_pull.clear_poison();
     *bad.during_pull.lock().unwrap() = None;
     let options = SearchOptions { on_error: OnError::Skip, ..exact(3) };
-    let answer = lake.search(&Targets::Everywhere("c".into()), &column(1, 4, 1), &options).unwrap();
+    let answer =
+        lake.search(&Targets::Everywhere("c".into()), &column(1, 4, 1), &options, &Unwatched).unwrap();
     assert_eq!((answer.hits[0].len(), answer.is_partial()), (3, false), "and may be well again");
 }

@@ -19,7 +19,7 @@ const FRESH: Consistency = Consistency::Fresh;
 fn answers_are_those_of_the_index_itself() {
     let (backend, queries) = (Watched::with_rows("b", 1000, 64), column(20, 64, 1));
     let answer = lake(FRESH, &[&backend])
-        .search(&Targets::Keys(vec![key("b")]), &queries, &SearchOptions::default())
+        .search(&Targets::Keys(vec![key("b")]), &queries, &SearchOptions::default(), &Unwatched)
         .unwrap();
     let pool = Pool::new(Some(2)).unwrap();
     let params = BuildParams { seed: 42, ..BuildParams::default() };
@@ -85,8 +85,9 @@ fn collections_of_one_place_share_an_index_and_a_pull() {
 fn recall_is_what_is_promised() {
     let backend = Watched::with_rows("b", 5000, 32);
     let (lake, queries) = (lake(FRESH, &[&backend]), column(50, 32, 3));
-    let search =
-        |options: &SearchOptions| lake.search(&Targets::Keys(vec![key("b")]), &queries, options).unwrap();
+    let search = |options: &SearchOptions| {
+        lake.search(&Targets::Keys(vec![key("b")]), &queries, options, &Unwatched).unwrap()
+    };
     let (found, truth) = (search(&SearchOptions::default()), search(&exact(10)));
     let shared = |at: usize| {
         found.hits[at].iter().filter(|hit| truth.hits[at].iter().any(|other| other.id == hit.id)).count()
@@ -178,7 +179,7 @@ fn a_batch_is_one_look_and_answers_as_single_queries_do() {
         .map(|at| lake.search_one(&key, &row(&queries, at), &exact(3)).unwrap().hits.remove(0))
         .collect();
     let (before, states) = (lake.cache_stats().counters, backend.states());
-    let batch = lake.search(&Targets::Keys(vec![key]), &queries, &exact(3)).unwrap();
+    let batch = lake.search(&Targets::Keys(vec![key]), &queries, &exact(3), &Unwatched).unwrap();
     assert_eq!(batch.hits, single);
     let after = lake.cache_stats().counters;
     assert_eq!(

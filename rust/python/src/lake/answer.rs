@@ -51,7 +51,9 @@ impl PyAnswer {
     /// The answer to one of the queries.
     fn of_query(&self, query: usize) -> Self {
         let hits = self.0.hits.get(query).cloned().unwrap_or_default();
-        Self(Arc::new(Answer { hits: vec![hits], shards: self.0.shards.clone() }))
+        let before = self.0.hits.iter().take(query).map(Vec::len).sum();
+        let payload = self.0.payload.as_ref().map(|payload| payload.slice(before, hits.len()));
+        Self(Arc::new(Answer { hits: vec![hits], shards: self.0.shards.clone(), payload }))
     }
 
     /// How each shard fared: backend, collection, status, error, generation, witness, rows, seconds.

@@ -19,13 +19,16 @@ pub(super) struct Asking<'py> {
     k: Whole,
     recall: f64,
     nprobe: Option<Whole>,
+    epsilon: Option<f64>,
     exact: bool,
+    columns: Option<Vec<String>>,
     filter: filter::Given<'py>,
     cache_only: bool,
     deadline: Option<f64>,
     on_error: String,
     dedupe: bool,
     push_down: bool,
+    hedge: Option<f64>,
 }
 
 /// What is asked, of whom.
@@ -48,7 +51,7 @@ impl Asking<'_> {
         let how = Asked {
             recall: self.recall,
             nprobe: self.nprobe,
-            epsilon: None,
+            epsilon: self.epsilon,
             exact: self.exact,
             rerank: true,
             threads: None,
@@ -66,12 +69,15 @@ impl Asking<'_> {
         Ok(SearchOptions {
             k: params.k,
             effort: params.effort,
+            epsilon: params.epsilon,
+            columns: self.columns,
             predicate: filter::predicate(self.filter)?,
             cache_only: self.cache_only,
             dedupe: self.dedupe,
             deadline: values::time("deadline", self.deadline)?,
             on_error,
             push_down: self.push_down,
+            hedge: values::time("hedge", self.hedge)?,
         })
     }
 }
@@ -96,9 +102,9 @@ impl Question {
 
     /// Whether the answer needs nothing but computing.
     pub(super) fn is_at_hand(&self, lake: &RuLake) -> bool {
-        let at_hand = |key: &Key| self.options.cache_only || lake.is_at_hand(key);
+        let at_hand = |key: &Key| lake.is_at_hand(key, &self.options);
         match &self.targets {
-            Targets::Keys(keys) => keys.iter().all(at_hand),
+            Targets::Keys(keys) => keys.len() == 1 && keys.iter().all(at_hand),
             Targets::Only(_) | Targets::Everywhere(_) => false,
         }
     }

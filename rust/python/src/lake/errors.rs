@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pyo3::{
-    exceptions::{PyConnectionError, PyTimeoutError},
+    exceptions::{PyConnectionError, PyException, PyTimeoutError},
     prelude::*,
     types::PyDict,
 };
@@ -11,22 +11,25 @@ use ruvector_lake::Error;
 
 use crate::error::{errors, exception as core_exception};
 
-/// The exception for an error. What an adapter raised is its cause; what no `except Exception` would catch is raised
-/// itself.
+/// The exception for an error. What an adapter or a policy raised is its cause; what no `except Exception` would catch is
+/// raised itself.
 pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyErr {
-    let made = match error {
-        Error::Core(error) => core_exception(py, error),
-        Error::Backend { source: Some(source), .. } => match source.downcast_ref::<PyErr>() {
-            Some(raised) if !raised.is_instance_of::<pyo3::exceptions::PyException>(py) => {
-                Ok(raised.clone_ref(py))
-            }
-            raised => {
-                plain(py, error).inspect(|made| made.set_cause(py, raised.map(|raised| raised.clone_ref(py))))
-            }
-        },
-        error => plain(py, error),
+    let made = match (error, raised_in(error)) {
+        (Error::Core(error), _) => core_exception(py, error),
+        (_, Some(raised)) if !raised.is_instance_of::<PyException>(py) => Ok(raised.clone_ref(py)),
+        (_, Some(raised)) => {
+            plain(py, error).inspect(|made| made.set_cause(py, Some(raised.clone_ref(py))))
+        }
+        (_, None) => plain(py, error),
     };
     made.unwrap_or_else(std::convert::identity)
+}
+
+/// What was raised in Python, if that is how it began.
+fn raised_in(error: &Error) -> Option<&PyErr> {
+    let (Error::Backend { source, .. } | Error::PolicyDenied { source, .. }) = error else { return None };
+    let source = source.as_deref()?;
+    source.downcast_ref::<PyErr>().or_else(|| source.downcast_ref::<Error>().and_then(raised_in))
 }
 
 fn plain(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
@@ -78,6 +81,17 @@ fn class(details: &Bound<'_, PyDict>, error: &Error) -> PyResult<&'static str> {
             collection(backend, name)?;
             details.set_item("attempts", attempts)?;
             "Unsettled"
+        }
+        Error::Superseded { backend, collection: name, wanted, found } => {
+            collection(backend, name)?;
+            expected(wanted, found)?;
+            "Superseded"
+        }
+        Error::PolicyDenied { principal, backend, collection: name, action, .. } => {
+            details.set_item("principal", principal)?;
+            collection(backend, name)?;
+            details.set_item("action", action.name())?;
+            "PolicyDenied"
         }
         Error::Deadline { backend, collection: name, millis } => {
             collection(backend, name)?;

@@ -7,7 +7,7 @@ use pyo3::{
 use ruvector_core::Error;
 use ruvector_lake::{
     backend::Pull,
-    predicate::{Comparison, Condition, Predicate, Value},
+    predicate::{Comparison, Condition, Predicate, Test, Value},
 };
 
 use crate::error::Result;
@@ -17,16 +17,23 @@ pub(super) type Given<'py> = Option<Vec<Vec<(String, String, Bound<'py, PyAny>)>
 
 /// A filter as the lake has it.
 pub(super) fn predicate(given: Given<'_>) -> Result<Predicate> {
-    let mut alternatives = given.unwrap_or_default();
-    let Some(conditions) = alternatives.pop() else { return Ok(Predicate::default()) };
-    if !alternatives.is_empty() {
-        let expected = "conditions that all must hold";
-        return Err(Error::invalid_parameter("filter", expected, "alternatives").into());
+    let group = |group: Vec<(String, String, Bound<'_, PyAny>)>| {
+        let each = group.into_iter().map(|(column, operator, value)| {
+            let test = test(&operator, &value)?;
+            Ok(Condition { column, test })
+        });
+        each.collect::<Result<Vec<_>>>()
+    };
+    Ok(Predicate { any: given.unwrap_or_default().into_iter().map(group).collect::<Result<_>>()? })
+}
+
+fn test(operator: &str, value: &Bound<'_, PyAny>) -> Result<Test> {
+    let values = || value.try_iter()?.map(|value| scalar(&value?)).collect::<Result<Vec<_>>>();
+    match operator {
+        "in" => Ok(Test::In(values()?)),
+        "not in" => Ok(Test::NotIn(values()?)),
+        operator => Ok(Test::Compare(comparison(operator)?, scalar(value)?)),
     }
-    let each = conditions.into_iter().map(|(column, operator, value)| {
-        Ok(Condition { column, comparison: comparison(&operator)?, value: scalar(&value)? })
-    });
-    Ok(Predicate { conditions: each.collect::<Result<_>>()? })
 }
 
 fn comparison(operator: &str) -> Result<Comparison> {
@@ -76,16 +83,26 @@ fn object<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>> {
 }
 
 /// A predicate as tuples; `None` where it allows every row.
-fn tuples<'py>(py: Python<'py>, predicate: &Predicate) -> PyResult<Option<Bound<'py, PyTuple>>> {
+pub(super) fn tuples<'py>(py: Python<'py>, predicate: &Predicate) -> PyResult<Option<Bound<'py, PyTuple>>> {
     if predicate.is_empty() {
         return Ok(None);
     }
-    let each = predicate.conditions.iter().map(|condition| {
-        let value = object(py, &condition.value)?;
-        (condition.column.as_str(), name(condition.comparison), value).into_pyobject(py)
-    });
-    let one = PyTuple::new(py, each.collect::<PyResult<Vec<_>>>()?)?;
-    PyTuple::new(py, [one]).map(Some)
+    let values = |values: &[Value]| {
+        let values: PyResult<Vec<_>> = values.iter().map(|value| object(py, value)).collect();
+        Ok::<_, PyErr>(PyTuple::new(py, values?)?.into_any())
+    };
+    let one = |condition: &Condition| {
+        let (operator, value) = match &condition.test {
+            Test::Compare(comparison, value) => (name(*comparison), object(py, value)?),
+            Test::In(these) => ("in", values(these)?),
+            Test::NotIn(these) => ("not in", values(these)?),
+        };
+        (condition.column.as_str(), operator, value).into_pyobject(py)
+    };
+    let group = |group: &Vec<Condition>| {
+        PyTuple::new(py, group.iter().map(one).collect::<PyResult<Vec<_>>>()?)
+    };
+    PyTuple::new(py, predicate.any.iter().map(group).collect::<PyResult<Vec<_>>>()?).map(Some)
 }
 
 /// A `PullRequest`.

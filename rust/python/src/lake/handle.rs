@@ -6,7 +6,7 @@ use pyo3::{
     prelude::*,
     types::{PyBytes, PyDict},
 };
-use ruvector_core::Error;
+use ruvector_core::{Error, Monitor};
 use ruvector_lake::{
     BackendOptions, Limits, RefreshResult, RuLake, Settings, Witness,
     backend::Pull,
@@ -18,7 +18,8 @@ use super::{
     answer::PyAnswer,
     asking::{Asking, Meant, Question},
     backends, filter, runtime,
-    scan::PyRows,
+    policy::PyPolicy,
+    scan::{PyLakeTable, PyRows},
     target::PyTarget,
     values::{self, Pair},
 };
@@ -38,19 +39,20 @@ pub(crate) struct PyLake {
 /// How collections are indexed and kept: as a dict.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
-pub(crate) struct Kept {
+pub(crate) struct Kept<'py> {
     consistency: (u8, Option<f64>, Option<f64>),
     metric: String,
     bits: Whole,
     rotation_seed: Seed,
     rerank_factor: Whole,
     pinned: bool,
+    rows: filter::Given<'py>,
     pii_policy: Option<String>,
     lineage_id: Option<String>,
     memory_class: Option<String>,
 }
 
-impl Kept {
+impl Kept<'_> {
     fn settings(self) -> Result<Settings> {
         let (mode, ttl, stale) = self.consistency;
         let tags = Tags {
@@ -69,6 +71,7 @@ impl Kept {
             rotation_seed: self.rotation_seed.0,
             rerank_factor: self.rerank_factor.count("rerank_factor")? as u64,
             pinned: self.pinned,
+            rows: filter::predicate(self.rows)?,
             tags,
         })
     }
@@ -88,6 +91,8 @@ pub(crate) struct Made<'py> {
     max_bytes: Option<Whole>,
     sign_with: Option<Bound<'py, PyBytes>>,
     trust: Vec<Bound<'py, PyBytes>>,
+    policy: Option<Py<PyAny>>,
+    audit: usize,
 }
 
 pub(super) fn key_bytes(name: &str, bytes: &Bound<'_, PyBytes>) -> Result<[u8; 32]> {
@@ -98,7 +103,7 @@ pub(super) fn key_bytes(name: &str, bytes: &Bound<'_, PyBytes>) -> Result<[u8; 3
 
 /// Makes a lake.
 #[pyfunction]
-pub(crate) fn lake_new(kept: Kept, made: Made<'_>) -> Result<PyLake> {
+pub(crate) fn lake_new(kept: Kept<'_>, made: Made<'_>) -> Result<PyLake> {
     let mut builder = RuLake::builder()
         .settings(kept.settings()?)
         .unknown_ttl(values::time("unknown_ttl", Some(made.unknown_ttl))?.unwrap_or_default());
@@ -124,10 +129,13 @@ pub(crate) fn lake_new(kept: Kept, made: Made<'_>) -> Result<PyLake> {
     if let Some(secret) = &made.sign_with {
         builder = builder.signer(Signer::from_seed(key_bytes("sign_with", secret)?));
     }
+    if let Some(policy) = made.policy {
+        builder = builder.policy(Arc::new(PyPolicy(policy)));
+    }
     let trusted: Result<Vec<PublicKey>> =
         made.trust.iter().map(|key| Ok(PublicKey(key_bytes("trust", key)?))).collect();
     let threads = made.threads.map(|threads| threads.count("threads")).transpose()?;
-    Ok(PyLake { lake: builder.limits(limits).trusted(trusted?).threads(threads).build()? })
+    Ok(PyLake { lake: builder.limits(limits).audit(made.audit).trusted(trusted?).threads(threads).build()? })
 }
 
 /// The public key of a secret.
@@ -145,9 +153,9 @@ impl PyLake {
     fn wait<T: Send>(
         &self,
         py: Python<'_>,
-        job: impl FnOnce(&RuLake) -> ruvector_lake::Result<T> + Send,
+        job: impl FnOnce(&RuLake, &dyn Monitor) -> ruvector_lake::Result<T> + Send,
     ) -> Result<T> {
-        interrupt::run(py, usize::MAX, &mut Progress::off(), |_| job(&self.lake))
+        interrupt::run(py, usize::MAX, &mut Progress::off(), |monitor| job(&self.lake, monitor))
     }
 }
 
@@ -170,7 +178,7 @@ impl PyLake {
         Ok(keys.into_iter().map(|key| (key.backend, key.collection)).collect())
     }
 
-    fn configure(&self, key: Pair, kept: Kept) -> Result<()> {
+    fn configure(&self, key: Pair, kept: Kept<'_>) -> Result<()> {
         self.lake.configure(&values::key(key), kept.settings()?);
         Ok(())
     }
@@ -185,6 +193,7 @@ impl PyLake {
         fields.set_item("rotation_seed", settings.rotation_seed)?;
         fields.set_item("rerank_factor", settings.rerank_factor)?;
         fields.set_item("pinned", settings.pinned)?;
+        fields.set_item("rows", filter::tuples(py, &settings.rows)?)?;
         fields.set_item("pii_policy", settings.tags.pii_policy)?;
         fields.set_item("lineage_id", settings.tags.lineage_id)?;
         fields.set_item("memory_class", settings.tags.memory_class)?;
@@ -193,6 +202,14 @@ impl PyLake {
 
     fn with_consistency(&self, mode: u8, ttl: Option<f64>, stale: Option<f64>) -> Result<Self> {
         Ok(Self { lake: self.lake.with_consistency(values::consistency(mode, ttl, stale)?) })
+    }
+
+    fn acting_as(&self, principal: &str) -> Self {
+        Self { lake: self.lake.acting_as(principal) }
+    }
+
+    fn session(&self) -> Self {
+        Self { lake: self.lake.session() }
     }
 
     fn target(&self, key: Pair) -> PyTarget {
@@ -209,8 +226,8 @@ impl PyLake {
     ) -> Result<PyAnswer> {
         let question = Question::read(py, queries, role(name), targets, asking)?;
         let size = question.size(&self.lake);
-        let answer = interrupt::run(py, size, &mut Progress::off(), |_| {
-            self.lake.search(&question.targets, &question.queries, &question.options)
+        let answer = interrupt::run(py, size, &mut Progress::off(), |monitor| {
+            self.lake.search(&question.targets, &question.queries, &question.options, monitor)
         })?;
         Ok(PyAnswer(Arc::new(answer)))
     }
@@ -227,8 +244,8 @@ impl PyLake {
     ) -> Result<runtime::PyJob> {
         let question = Question::read(py, queries, role(name), targets, asking)?;
         let (lake, waits) = (self.lake.clone(), !question.is_at_hand(&self.lake));
-        runtime::spawn(settle, waits, move |_| {
-            lake.search(&question.targets, &question.queries, &question.options)
+        runtime::spawn(settle, waits, move |monitor| {
+            lake.search(&question.targets, &question.queries, &question.options, monitor)
         })
     }
 
@@ -240,7 +257,7 @@ impl PyLake {
         filter: filter::Given<'_>,
     ) -> Result<PyRows> {
         let pull = Pull { projection: columns, predicate: filter::predicate(filter)?, skip_rows: 0 };
-        let rows = self.wait(py, |lake| lake.scan(&values::key(key), &pull))?;
+        let rows = self.wait(py, |lake, _| lake.scan(&values::key(key), &pull))?;
         Ok(PyRows::new(rows))
     }
 
@@ -250,7 +267,7 @@ impl PyLake {
         key: Pair,
         folder: PathBuf,
     ) -> Result<(PathBuf, String, String)> {
-        Ok(values::published(self.wait(py, |lake| lake.publish_bundle(&values::key(key), &folder))?))
+        Ok(values::published(self.wait(py, |lake, _| lake.publish_bundle(&values::key(key), &folder))?))
     }
 
     fn refresh_from_bundle_dir(&self, py: Python<'_>, key: Pair, folder: PathBuf) -> Result<&'static str> {
@@ -268,11 +285,11 @@ impl PyLake {
         key: Pair,
         folder: PathBuf,
     ) -> Result<(PathBuf, String, String)> {
-        Ok(values::published(self.wait(py, |lake| lake.save_cache_to_dir(&values::key(key), &folder))?))
+        Ok(values::published(self.wait(py, |lake, _| lake.save_cache_to_dir(&values::key(key), &folder))?))
     }
 
     fn warm_from_dir(&self, py: Python<'_>, key: Pair, folder: PathBuf) -> Result<usize> {
-        self.wait(py, |lake| lake.warm_from_dir(&values::key(key), &folder))
+        self.wait(py, |lake, _| lake.warm_from_dir(&values::key(key), &folder))
     }
 
     fn invalidate_cache(&self, py: Python<'_>, key: Pair) {
@@ -308,6 +325,20 @@ impl PyLake {
             .into_iter()
             .map(|(key, counters)| Ok(((key.backend, key.collection), values::counters(py, &counters)?)));
         each.collect()
+    }
+
+    fn cache_entries(&self, py: Python<'_>) -> Result<PyLakeTable> {
+        Ok(PyLakeTable(py.detach(|| self.lake.cache_entries())?))
+    }
+
+    /// The events since the last time, and how many older ones had to make room.
+    fn audit_events(&self, py: Python<'_>) -> Result<(PyLakeTable, u64)> {
+        let audit = py.detach(|| self.lake.audit_events())?;
+        Ok((PyLakeTable(audit.events), audit.dropped))
+    }
+
+    fn holds_index(&self, py: Python<'_>, digest: &str) -> Result<bool> {
+        Ok(py.detach(|| self.lake.holds_index(digest))?)
     }
 
     fn reset_stats(&self) {

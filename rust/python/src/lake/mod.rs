@@ -8,6 +8,7 @@ mod bundles;
 pub(crate) mod errors;
 mod filter;
 mod handle;
+mod policy;
 mod runtime;
 mod scan;
 mod tables;
@@ -21,6 +22,6 @@ pub(crate) use self::{
     bundles::{lake_read_bundle, lake_write_bundle},
     handle::{PyLake, lake_new, lake_public_key},
     runtime::{PyJob, lake_async_threads},
-    scan::PyRows,
+    scan::{PyLakeTable, PyRows},
     target::PyTarget,
 };

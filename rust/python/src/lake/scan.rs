@@ -1,7 +1,8 @@
-//! Rows of a collection, read once.
+//! Rows of a collection, read once, and tables of what the lake knows.
 
 use std::sync::{Mutex, PoisonError};
 
+use arrow_array::RecordBatch;
 use arrow_schema::{Schema, SchemaRef};
 use pyo3::{prelude::*, types::PyCapsule};
 use ruvector_core::Error;
@@ -40,5 +41,30 @@ impl PyRows {
             Error::invalid_parameter("scan", "a stream that is read once", "one that was read before")
         })?;
         export::reader(py, rows)
+    }
+}
+
+/// A table.
+#[pyclass(name = "LakeTable", module = "ruvector", frozen)]
+pub(crate) struct PyLakeTable(pub(super) RecordBatch);
+
+#[pymethods]
+impl PyLakeTable {
+    fn __len__(&self) -> usize {
+        self.0.num_rows()
+    }
+
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyCapsule>> {
+        export::schema::<Schema>(py, self.0.schema().as_ref())
+    }
+
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyAny>>,
+    ) -> Result<Bound<'py, PyCapsule>> {
+        drop(requested_schema);
+        export::stream(py, self.0.schema(), vec![self.0.clone()])
     }
 }

@@ -1,6 +1,7 @@
 //! The class `LakeTarget`: a collection, for doors to search as they search an index.
 
 use pyo3::prelude::*;
+use ruvector_core::Monitor;
 use ruvector_lake::{Key, Result as LakeResult, RuLake};
 
 use crate::{
@@ -18,8 +19,8 @@ pub(crate) struct PyTarget {
 }
 
 impl Searchable for PyTarget {
-    fn pin(&self) -> LakeResult<Pinned> {
-        self.lake.pin(&self.key, None).map(Pinned::Lake)
+    fn pin(&self, monitor: &dyn Monitor) -> LakeResult<Pinned> {
+        self.lake.hold(&self.key, monitor).map(Pinned::Lake)
     }
 }
 
@@ -27,7 +28,7 @@ impl Searchable for PyTarget {
 impl PyTarget {
     /// Elements per vector, the type of ids and the number of rows of the state that answers now.
     fn describe(&self, py: Python<'_>) -> Result<(usize, &'static str, usize)> {
-        let pinned = interrupt::run(py, usize::MAX, &mut Progress::off(), |_| self.pin())?;
+        let pinned = interrupt::run(py, usize::MAX, &mut Progress::off(), |monitor| self.pin(monitor))?;
         Ok((pinned.dim(), pinned.id_type().name(), pinned.len()))
     }
 }

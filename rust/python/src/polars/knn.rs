@@ -52,7 +52,7 @@ pub(super) fn call(inputs: &[Column], pickled: &[u8]) -> Result<Column> {
 }
 
 fn search(index: &dyn Searchable, queries: &Column, args: &KnnArgs, pickled: &[u8]) -> Result<ArrayRef> {
-    let index = index.pin()?;
+    let index = index.pin(&Unwatched)?;
     let Some(vectors) = vectors::vectors(queries, Some(index.dim()))? else {
         return Err(Refusal(format!("{}: no row tells its dimension", queries.name)));
     };

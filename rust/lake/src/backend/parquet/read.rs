@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    predicate::Predicate,
+    predicate::{Condition, Predicate},
 };
 
 /// The largest footer.
@@ -69,22 +69,35 @@ fn one(store: &Arc<dyn Store>, file: &Stored, range: Range<u64>) -> Result<bytes
 /// For each row group whether a row of it may fulfil the predicate.
 pub(super) fn wanted(metadata: &ArrowReaderMetadata, predicate: &Predicate) -> Result<Vec<bool>> {
     let groups = metadata.metadata().row_groups();
-    let mut wanted = vec![true; groups.len()];
-    for condition in &predicate.conditions {
-        let converter =
-            StatisticsConverter::try_new(&condition.column, metadata.schema(), metadata.parquet_schema());
-        // A column without statistics of its own, such as a list, or none at all: the rows will tell.
-        let Ok(converter) = converter else { continue };
-        let (Ok(smallest), Ok(largest)) =
-            (converter.row_group_mins(groups), converter.row_group_maxes(groups))
-        else {
-            continue;
-        };
-        for (wanted, may) in wanted.iter_mut().zip(condition.may_hold(&smallest, &largest)?) {
-            *wanted &= may;
+    if predicate.is_empty() {
+        return Ok(vec![true; groups.len()]);
+    }
+    let mut wanted = vec![false; groups.len()];
+    for group in &predicate.any {
+        let mut here = vec![true; groups.len()];
+        for condition in group {
+            narrow(metadata, condition, &mut here)?;
         }
+        wanted.iter_mut().zip(here).for_each(|(wanted, here)| *wanted |= here);
     }
     Ok(wanted)
+}
+
+/// Takes out the row groups in which no row fulfils a condition.
+fn narrow(metadata: &ArrowReaderMetadata, condition: &Condition, wanted: &mut [bool]) -> Result<()> {
+    let groups = metadata.metadata().row_groups();
+    let converter =
+        StatisticsConverter::try_new(&condition.column, metadata.schema(), metadata.parquet_schema());
+    // A column without statistics of its own, such as a list, or none at all: the rows will tell.
+    let Ok(converter) = converter else { return Ok(()) };
+    let (Ok(smallest), Ok(largest)) = (converter.row_group_mins(groups), converter.row_group_maxes(groups))
+    else {
+        return Ok(());
+    };
+    for (wanted, may) in wanted.iter_mut().zip(condition.may_hold(&smallest, &largest)?) {
+        *wanted &= may;
+    }
+    Ok(())
 }
 
 /// The rows of a row group, without the first `skipped`: some columns, fetched with one request.

@@ -138,9 +138,8 @@ fn only_row_groups_and_columns_that_are_wanted_are_read() {
     let projection = Some(vec!["id".to_owned()]);
     let (rows, narrow) = cost(&Pull { projection: projection.clone(), ..Pull::default() });
     assert!(rows == all && narrow < whole / 2, "{narrow} of {whole} bytes");
-    let condition =
-        Condition { column: "id".into(), comparison: Comparison::GreaterOrEqual, value: Value::Integer(950) };
-    let predicate = Predicate { conditions: vec![condition] };
+    let condition = Condition::compare("id", Comparison::GreaterOrEqual, Value::Integer(950));
+    let predicate = Predicate::all([condition]);
     let (rows, few) = cost(&Pull { projection, predicate, skip_rows: 0 });
     assert_eq!(rows, (900..1000).collect::<Vec<_>>(), "the one row group that may hold such rows");
     assert!(few < narrow / 5, "{few} of {narrow} bytes");

@@ -1,13 +1,10 @@
 //! What the cache did: counters and times, per collection, per backend and together.
 
-use std::{
-    collections::HashMap,
-    ops::AddAssign,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+mod meter;
 
-use crate::key::Key;
+use std::{ops::AddAssign, time::Duration};
+
+pub(crate) use meter::Meter;
 
 /// Times, counted in steps that double: from less than 1 µs to more than 1 h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +27,11 @@ impl Histogram {
     /// The number of steps.
     pub const STEPS: usize = 33;
 
-    fn add(&mut self, took: Duration) {
+    /// The step that a time counts in.
+    fn step(took: Duration) -> usize {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let step = (u64::BITS - micros.leading_zeros()) as usize;
-        self.counts[step.min(Self::STEPS - 1)] += 1;
-        self.total += took;
-        self.last = took;
+        step.min(Self::STEPS - 1)
     }
 
     /// How many there were.
@@ -134,33 +130,6 @@ impl Counters {
         let all = self.hits + self.misses;
         (all > 0).then(|| self.hits as f64 / all as f64)
     }
-
-    fn count(&mut self, event: Event) {
-        match event {
-            Event::Hit => self.hits += 1,
-            Event::StaleHit => self.stale_hits += 1,
-            Event::NegativeHit => self.negative_hits += 1,
-            Event::Miss => self.misses += 1,
-            Event::Joined => self.joined += 1,
-            Event::Shared => self.shared_hits += 1,
-            Event::Primed(took) => {
-                self.primes += 1;
-                self.prime_time.add(took);
-            }
-            Event::Extended(took) => {
-                self.extensions += 1;
-                self.prime_time.add(took);
-            }
-            Event::Pulled(took) => self.pull_time.add(took),
-            Event::Checked(took) => self.check_time.add(took),
-            Event::Searched(took) => self.search_time.add(took),
-            Event::Invalidated => self.invalidations += 1,
-            Event::Warmed => self.warm_installs += 1,
-            Event::Evicted => self.evictions += 1,
-            Event::Spilled => self.spills += 1,
-            Event::Failed => self.failures += 1,
-        }
-    }
 }
 
 impl AddAssign<&Self> for Counters {
@@ -196,72 +165,44 @@ pub struct CacheStats {
     pub bytes: usize,
 }
 
-/// Counts. A name nobody has is not counted, so that asking for names costs no memory.
-#[derive(Debug, Default)]
-pub(crate) struct Stats(Mutex<HashMap<Key, Counters>>);
-
-impl Stats {
-    pub(crate) fn count(&self, key: &Key, event: Event) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default().count(event);
-    }
-
-    pub(crate) fn by_collection(&self) -> HashMap<Key, Counters> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn by_backend(&self) -> HashMap<String, Counters> {
-        let mut found: HashMap<String, Counters> = HashMap::new();
-        for (key, counters) in &self.by_collection() {
-            *found.entry(key.backend.clone()).or_default() += counters;
-        }
-        found
-    }
-
-    pub(crate) fn total(&self) -> Counters {
-        let mut total = Counters::default();
-        self.by_collection().values().for_each(|counters| total += counters);
-        total
-    }
-
-    pub(crate) fn reset(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn quantiles_are_at_most_twice_too_long() {
+        let times = meter::Times::default();
         let mut histogram = Histogram::default();
         assert_eq!((histogram.quantile(0.5), histogram.mean()), (None, None));
         for micros in 1..=1000 {
-            histogram.add(Duration::from_micros(micros));
+            times.add(Duration::from_micros(micros));
         }
+        histogram += &times.read();
         for share in [0.01, 0.5, 0.95, 1.0] {
             let (found, real) =
                 (histogram.quantile(share).unwrap(), Duration::from_micros((share * 1000.0) as u64));
             assert!(found > real && found <= real * 2, "{share}: {found:?}");
         }
         assert_eq!(histogram.count(), 1000);
-        histogram.add(Duration::from_secs(1 << 20));
-        histogram.add(Duration::ZERO);
+        times.add(Duration::from_secs(1 << 20));
+        times.add(Duration::ZERO);
+        let histogram = times.read();
         assert_eq!((histogram.counts[0], histogram.counts[Histogram::STEPS - 1]), (1, 1));
     }
 
     #[test]
     fn rates_are_unknown_before_anything_happened() {
-        let stats = Stats::default();
-        assert_eq!(stats.total().hit_rate(), None);
-        let key = Key::new("b", "c");
+        let (one, other) = (Meter::default(), Meter::default());
+        assert_eq!(one.read().hit_rate(), None);
         for event in [Event::Miss, Event::Hit, Event::Hit, Event::Hit] {
-            stats.count(&key, event);
+            one.count(event);
         }
-        stats.count(&Key::new("b", "d"), Event::Primed(Duration::from_millis(3)));
-        assert_eq!(stats.total().hit_rate(), Some(0.75));
-        assert_eq!((stats.by_backend()["b"].primes, stats.by_collection()[&key].primes), (1, 0));
-        stats.reset();
-        assert_eq!(stats.total(), Counters::default());
+        other.count(Event::Primed(Duration::from_millis(3)));
+        let mut both = one.read();
+        both += &other.read();
+        assert_eq!((both.hit_rate(), both.primes), (Some(0.75), 1));
+        assert_eq!(both.prime_time.last, Duration::from_millis(3));
+        one.reset();
+        assert_eq!(one.read(), Counters::default());
     }
 }
