@@ -41,23 +41,50 @@ from ruvector._ruvector import (
     open as open,  # noqa: A004 - read as rv.open
 )
 from ruvector.errors import (
+    AmbiguousCollection,
+    BackendError,
+    CacheMissError,
     ConflictWarning,
     CopyWarning,
+    DeadlineExceeded,
     DimensionMismatch,
     DuplicateId,
     EmptyIndex,
     IndexFileNotFound,
+    InvalidBundle,
     InvalidParameter,
     InvalidVector,
     InvalidVectorType,
+    LakeError,
     PersistError,
+    PolicyDenied,
     RuVectorError,
     RuVectorWarning,
+    Superseded,
+    TooLarge,
+    UnknownBackend,
+    UnknownCollection,
     UnknownId,
+    UnsafePath,
+    Unsettled,
     VectorIndexError,
+    WitnessMismatch,
 )
 
 if TYPE_CHECKING:
+    from ruvector.lake import (
+        BackendAdapter,
+        CacheStats,
+        Consistency,
+        FsBackend,
+        LocalBackend,
+        ParquetBackend,
+        PerBackendStats,
+        RefreshResult,
+        RuLake,
+        RuLakeBundle,
+        SearchResult,
+    )
     from ruvector.presets import (
         AnyIndex,
         FlatF32Index,
@@ -73,35 +100,60 @@ IndexError = VectorIndexError  # noqa: A001 - in the package it has no rival
 
 # Without `open` and `IndexError`: they would hide the builtins.
 __all__ = [
+    "AmbiguousCollection",
     "AnyIndex",
     "ArrowColumn",
+    "BackendAdapter",
+    "BackendError",
+    "CacheMissError",
+    "CacheStats",
     "ConflictWarning",
+    "Consistency",
     "CopyWarning",
+    "DeadlineExceeded",
     "DimensionMismatch",
     "DuplicateId",
     "EmptyIndex",
     "FlatF32Index",
+    "FsBackend",
     "Hits",
     "Index",
     "IndexFileNotFound",
+    "InvalidBundle",
     "InvalidParameter",
     "InvalidVector",
     "InvalidVectorType",
+    "LakeError",
+    "LocalBackend",
     "MultiVectorIndex",
     "Neighbor",
     "NestedHits",
+    "ParquetBackend",
+    "PerBackendStats",
     "PersistError",
+    "PolicyDenied",
     "RabitqAsymIndex",
     "RabitqIndex",
     "RabitqPlusIndex",
     "Recommendation",
+    "RefreshResult",
     "Rotation",
+    "RuLake",
+    "RuLakeBundle",
     "RuVectorError",
     "RuVectorWarning",
     "Scores",
+    "SearchResult",
+    "Superseded",
     "Table",
+    "TooLarge",
+    "UnknownBackend",
+    "UnknownCollection",
     "UnknownId",
+    "UnsafePath",
+    "Unsettled",
     "VectorIndexError",
+    "WitnessMismatch",
     "__version__",
     "build",
     "build_stream",
@@ -126,21 +178,40 @@ _PRESETS = frozenset(
         "recommend",
     }
 )
+_LAKE = frozenset(
+    {
+        "BackendAdapter",
+        "CacheStats",
+        "Consistency",
+        "FsBackend",
+        "LocalBackend",
+        "ParquetBackend",
+        "PerBackendStats",
+        "RefreshResult",
+        "RuLake",
+        "RuLakeBundle",
+        "SearchResult",
+    }
+)
 
 
 def __getattr__(name: str) -> object:
-    """Import the presets when one of them is first asked for."""
-    if name not in _PRESETS:
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message)
-    from ruvector import presets
+    """Import the presets, or the lake, when one of them is first asked for."""
+    if name in _PRESETS:
+        from ruvector import presets
 
-    return getattr(presets, name)
+        return getattr(presets, name)
+    if name in _LAKE:
+        from ruvector import lake
+
+        return getattr(lake, name)
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)
 
 
 def __dir__() -> list[str]:
     """List the names that are imported later, too."""
-    return sorted({*globals(), *_PRESETS})
+    return sorted({*globals(), *_PRESETS, *_LAKE})
 
 
 def _warn_of_namesake() -> None:

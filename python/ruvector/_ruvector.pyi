@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
-from typing import Any, ClassVar, Literal, Self, SupportsIndex, final
+from typing import Any, ClassVar, Literal, Self, SupportsIndex, TypeAlias, TypedDict, final
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,8 @@ import polars as pl
 import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
 
 from ruvector._tuning import Tuning
+from ruvector.lake.conditions import Dnf
+from ruvector.lake.policy import Action, Decided
 from ruvector.typing import (
     ArrowArrayExportable,
     ArrowStreamExportable,
@@ -28,6 +30,15 @@ __all__ = [
     "ArrowColumn",
     "Hits",
     "Index",
+    "Lake",
+    "LakeAnswer",
+    "LakeFs",
+    "LakeJob",
+    "LakeLocal",
+    "LakeParquet",
+    "LakeRows",
+    "LakeTable",
+    "LakeTarget",
     "MultiVectorIndex",
     "Nearest",
     "NestedHits",
@@ -44,6 +55,14 @@ __all__ = [
     "distance",
     "exact_search",
     "is_rbpx1",
+    "lake_async_threads",
+    "lake_collections",
+    "lake_generation",
+    "lake_layout",
+    "lake_new",
+    "lake_public_key",
+    "lake_read_bundle",
+    "lake_write_bundle",
     "open",
     "plan_filter",
     "plan_reference",
@@ -455,7 +474,7 @@ def buffer_addresses(data: VectorSource, column: str | None = None) -> list[int]
     copied.
     """
 
-def plan_reference(index: Index, *, keep: bool = True) -> dict[str, str | None]:
+def plan_reference(index: Index | LakeTarget, *, keep: bool = True) -> dict[str, str | None]:
     """Return how a query plan should name an index. For `ruvector.polars`."""
 
 def plan_filter(index: Index, filter: Filter) -> dict[str, bytes | list[str]]:
@@ -1518,3 +1537,177 @@ class Rotation:
         InvalidParameter, InvalidVectorType
             If it is not one vector.
         """
+
+# The lake: handles and calls without defaults. `ruvector.lake` documents what they do.
+
+LakeMode: TypeAlias = tuple[int, float | None, float | None]
+LakeMeant: TypeAlias = Sequence[tuple[str, str]] | tuple[bool, str]
+LakeTimes: TypeAlias = tuple[tuple[int, ...], float, float]
+LakeCounters: TypeAlias = dict[str, int | LakeTimes]
+LakeFields: TypeAlias = dict[str, Any]
+
+class LakeKept(TypedDict):
+    consistency: LakeMode
+    metric: Metric
+    bits: SupportsIndex
+    rotation_seed: SupportsIndex
+    rerank_factor: SupportsIndex
+    pinned: bool
+    rows: Dnf | None
+    pii_policy: str | None
+    lineage_id: str | None
+    memory_class: str | None
+
+class LakeMade(TypedDict):
+    max_cache_entries: SupportsIndex | None
+    max_cache_bytes: SupportsIndex | None
+    threads: SupportsIndex | None
+    spill_to: str | PathLike[str] | None
+    unknown_ttl: float
+    max_rows: SupportsIndex | None
+    max_dim: SupportsIndex | None
+    max_bytes: SupportsIndex | None
+    sign_with: bytes | None
+    trust: list[bytes]
+    policy: Callable[[str | None, str, str, Action], Decided] | None
+    audit: SupportsIndex
+
+class LakeAsking(TypedDict):
+    k: SupportsIndex
+    recall: float
+    nprobe: SupportsIndex | None
+    epsilon: float | None
+    exact: bool
+    columns: list[str] | None
+    filter: Dnf | None
+    cache_only: bool
+    deadline: float | None
+    on_error: str
+    dedupe: bool
+    push_down: bool
+    hedge: float | None
+
+@final
+class Lake:
+    def register(self, backend: object, deadline: float | None, concurrency: SupportsIndex) -> None: ...
+    def backend_ids(self) -> list[str]: ...
+    def collections(self) -> list[tuple[str, str]]: ...
+    def configure(self, key: tuple[str, str], kept: LakeKept) -> None: ...
+    def settings(self, key: tuple[str, str]) -> LakeKept: ...
+    def with_consistency(self, mode: int, ttl: float | None, stale: float | None) -> Lake: ...
+    def acting_as(self, principal: str) -> Lake: ...
+    def session(self) -> Lake: ...
+    def target(self, key: tuple[str, str]) -> LakeTarget: ...
+    def search(self, queries: object, name: str, targets: LakeMeant, asking: LakeAsking) -> LakeAnswer: ...
+    def search_async(
+        self,
+        settle: Callable[[LakeAnswer | None, BaseException | None], None],
+        queries: object,
+        name: str,
+        targets: LakeMeant,
+        asking: LakeAsking,
+    ) -> LakeJob: ...
+    def scan(self, key: tuple[str, str], columns: list[str] | None, filter: Dnf | None) -> LakeRows: ...
+    def publish_bundle(
+        self, key: tuple[str, str], folder: str | PathLike[str]
+    ) -> tuple[PathLike[str], str, str]: ...
+    def refresh_from_bundle_dir(self, key: tuple[str, str], folder: str | PathLike[str]) -> str: ...
+    def save_cache_to_dir(
+        self, key: tuple[str, str], folder: str | PathLike[str]
+    ) -> tuple[PathLike[str], str, str]: ...
+    def warm_from_dir(self, key: tuple[str, str], folder: str | PathLike[str]) -> int: ...
+    def invalidate_cache(self, key: tuple[str, str]) -> None: ...
+    def bundle_of(self, key: tuple[str, str]) -> LakeFields | None: ...
+    def cache_refcount_of(self, witness: str) -> int: ...
+    def cache_stats(self) -> tuple[LakeCounters, int, int]: ...
+    def cache_stats_by_backend(self) -> list[tuple[str, LakeCounters]]: ...
+    def cache_stats_by_collection(self) -> list[tuple[tuple[str, str], LakeCounters]]: ...
+    def cache_entries(self) -> LakeTable: ...
+    def audit_events(self) -> tuple[LakeTable, int]: ...
+    def holds_index(self, digest: str) -> bool: ...
+    def reset_stats(self) -> None: ...
+
+@final
+class LakeTarget:
+    def describe(self) -> tuple[int, IdType, int, Metric]: ...
+    def index(self) -> Index: ...
+    def where(self, filter: Dnf | None) -> LakeTarget: ...
+
+@final
+class LakeAnswer:
+    def __len__(self) -> int: ...
+    def count(self, query: int) -> int: ...
+    def hits(self, query: int, start: int, end: int) -> list[tuple[str, str, int | str, float]]: ...
+    def of_query(self, query: int) -> LakeAnswer: ...
+    def shards(self) -> list[tuple[Any, ...]]: ...
+    @property
+    def partial(self) -> bool: ...
+    @property
+    def one(self) -> bool: ...
+    def __arrow_c_schema__(self) -> object: ...
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+@final
+class LakeRows:
+    """Rows of a collection as Arrow, to be read once: as a stream, or batch by batch as an iterator."""
+
+    def empty(self) -> LakeRows:
+        """Return a stream without rows, for its schema."""
+
+    def __iter__(self) -> Self:
+        """Return itself."""
+
+    def __next__(self) -> LakeRows:
+        """Return the next batch, as a stream of one."""
+
+    def __arrow_c_schema__(self) -> object:
+        """Return the schema of the rows as a capsule."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Return the rows as a stream, in a capsule; `InvalidParameter` the second time."""
+
+@final
+class LakeTable:
+    def __len__(self) -> int: ...
+    def __arrow_c_schema__(self) -> object: ...
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+@final
+class LakeJob:
+    def cancel(self) -> None: ...
+
+@final
+class LakeLocal:
+    def __init__(self, name: str) -> None: ...
+    def put_collection(self, collection: str, ids: IdColumn, vectors: VectorSource) -> None: ...
+    def append(self, collection: str, ids: IdColumn, vectors: Queries) -> None: ...
+    def upsert(self, collection: str, ids: IdColumn, vectors: VectorSource) -> int: ...
+    def delete(self, collection: str, ids: IdColumn) -> int: ...
+    def drop(self, collection: str) -> bool: ...
+
+@final
+class LakeFs:
+    def __init__(self, name: str, root: str | PathLike[str]) -> None: ...
+    def register(self, collection: str, filename: str) -> None: ...
+    def write(
+        self, collection: str, filename: str, ids: IdColumn, vectors: VectorSource
+    ) -> PathLike[str]: ...
+
+@final
+class LakeParquet:
+    def __init__(self, name: str, root: str | PathLike[str]) -> None: ...
+    def register(
+        self, collection: str, path: str, vector: str | None, id: str | None, dim: int | None
+    ) -> None: ...
+
+def lake_new(kept: LakeKept, made: LakeMade) -> Lake: ...
+def lake_async_threads() -> int: ...
+def lake_collections(backend: object) -> list[str]: ...
+def lake_generation(backend: object, collection: str) -> int | str: ...
+def lake_layout(rows: object) -> tuple[str, str | None, int]: ...
+def lake_public_key(secret: bytes) -> bytes: ...
+def lake_read_bundle(folder: str | PathLike[str]) -> tuple[LakeFields, bytes | None] | None: ...
+def lake_write_bundle(
+    json: str, folder: str | PathLike[str], secret: bytes | None
+) -> tuple[PathLike[str], str, str]: ...

@@ -11,23 +11,41 @@ All exceptions can be pickled, so they survive the way back from a worker proces
 from __future__ import annotations
 
 from functools import partial
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
+    "AmbiguousCollection",
+    "BackendError",
+    "CacheMissError",
     "ConflictWarning",
     "CopyWarning",
+    "DeadlineExceeded",
     "DimensionMismatch",
     "DuplicateId",
     "EmptyIndex",
     "IndexFileNotFound",
+    "InvalidBundle",
     "InvalidParameter",
     "InvalidVector",
     "InvalidVectorType",
+    "LakeError",
+    "MissingExtra",
     "PersistError",
+    "PolicyDenied",
     "RuVectorError",
     "RuVectorWarning",
+    "Superseded",
+    "TooLarge",
+    "UnknownBackend",
+    "UnknownCollection",
     "UnknownId",
+    "UnsafePath",
+    "Unsettled",
     "VectorIndexError",
+    "WitnessMismatch",
 ]
 
 
@@ -225,6 +243,323 @@ class IndexFileNotFound(PersistError, FileNotFoundError):
 
     def __init__(self, message: str, *, path: str, errno: int | None = None) -> None:
         super().__init__(message, path=path, reason="io", errno=errno)
+
+
+class LakeError(RuVectorError):
+    """Something is wrong with a lake, a backend of it, a bundle, or a question to it.
+
+    Attributes
+    ----------
+    retryable
+        Whether the same call may succeed later without anything being changed.
+    """
+
+    code = "lake_error"
+    retryable: bool = False
+
+
+class UnknownBackend(LakeError, LookupError):
+    """No backend of this name is registered.
+
+    Attributes
+    ----------
+    backend
+        The name.
+    known
+        The names that are registered.
+    """
+
+    code = "unknown_backend"
+    _details = ("backend", "known")
+
+    def __init__(self, message: str, *, backend: str, known: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.backend = backend
+        self.known = tuple(known)
+
+
+class UnknownCollection(LakeError, LookupError):
+    """A backend does not have this collection, or none has.
+
+    Attributes
+    ----------
+    backend
+        The backend; several, with commas between them, where none was named.
+    collection
+        The collection.
+    """
+
+    code = "unknown_collection"
+    _details = ("backend", "collection")
+
+    def __init__(self, message: str, *, backend: str, collection: str) -> None:
+        super().__init__(message)
+        self.backend = backend
+        self.collection = collection
+
+
+class AmbiguousCollection(LakeError, ValueError):
+    """Several backends have a collection of this name, and none was named.
+
+    Attributes
+    ----------
+    collection
+        The collection.
+    backends
+        Who has it.
+    """
+
+    code = "ambiguous_collection"
+    _details = ("collection", "backends")
+
+    def __init__(self, message: str, *, collection: str, backends: Sequence[str]) -> None:
+        super().__init__(message)
+        self.collection = collection
+        self.backends = tuple(backends)
+
+
+class CacheMissError(LakeError, LookupError):
+    """Only the cache was asked, and it does not have the collection.
+
+    Attributes
+    ----------
+    backend, collection
+        The collection.
+    """
+
+    code = "cache_miss"
+    retryable = True
+    _details = ("backend", "collection")
+
+    def __init__(self, message: str, *, backend: str, collection: str) -> None:
+        super().__init__(message)
+        self.backend = backend
+        self.collection = collection
+
+
+class BackendError(LakeError):
+    """A backend could not do what it was asked for.
+
+    An exception of an adapter in Python is the ``__cause__``.
+
+    Attributes
+    ----------
+    backend
+        The backend.
+    retryable
+        Whether asking again may help.
+    """
+
+    code = "backend_error"
+    _details = ("backend", "retryable")
+
+    def __init__(self, message: str, *, backend: str, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.backend = backend
+        self.retryable = retryable
+
+
+class DeadlineExceeded(LakeError, TimeoutError):
+    """A backend did not answer in time. What it is doing goes on, and fills the cache.
+
+    Attributes
+    ----------
+    backend, collection
+        The collection.
+    seconds
+        The time there was.
+    """
+
+    code = "deadline_exceeded"
+    retryable = True
+    _details = ("backend", "collection", "seconds")
+
+    def __init__(self, message: str, *, backend: str, collection: str, seconds: float) -> None:
+        super().__init__(message)
+        self.backend = backend
+        self.collection = collection
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        """Return the message alone: `OSError` would write its own."""
+        return str(self.args[0])
+
+
+class Unsettled(LakeError):
+    """A collection changed during every pull.
+
+    Attributes
+    ----------
+    backend, collection
+        The collection.
+    attempts
+        How often it was pulled.
+    """
+
+    code = "unsettled"
+    retryable = True
+    _details = ("backend", "collection", "attempts")
+
+    def __init__(self, message: str, *, backend: str, collection: str, attempts: int) -> None:
+        super().__init__(message)
+        self.backend = backend
+        self.collection = collection
+        self.attempts = attempts
+
+
+class Superseded(LakeError):
+    """The rows that were asked for are of a state that the backend does not have any more.
+
+    Attributes
+    ----------
+    backend, collection
+        The collection.
+    expected, actual
+        The states that were wanted and found, as text.
+    """
+
+    code = "superseded"
+    retryable = True
+    _details = ("backend", "collection", "expected", "actual")
+
+    def __init__(self, message: str, *, backend: str, collection: str, expected: str, actual: str) -> None:
+        super().__init__(message)
+        self.backend = backend
+        self.collection = collection
+        self.expected = expected
+        self.actual = actual
+
+
+class WitnessMismatch(LakeError, ValueError):
+    """A digest or a signature is not that of what it is said to be of.
+
+    Attributes
+    ----------
+    what
+        The file, and which of its fields.
+    expected, actual
+        What was written, and what is there.
+    """
+
+    code = "witness_mismatch"
+    _details = ("what", "expected", "actual")
+
+    def __init__(self, message: str, *, what: str, expected: str, actual: str) -> None:
+        super().__init__(message)
+        self.what = what
+        self.expected = expected
+        self.actual = actual
+
+
+class InvalidBundle(LakeError, ValueError):
+    """A file is no bundle, or not what a backend may read.
+
+    Attributes
+    ----------
+    path
+        The file.
+    reason
+        What is wrong with it.
+    """
+
+    code = "invalid_bundle"
+    _details = ("path", "reason")
+
+    def __init__(self, message: str, *, path: str, reason: str) -> None:
+        super().__init__(message)
+        self.path = path
+        self.reason = reason
+
+
+class UnsafePath(LakeError, ValueError):
+    """A name leads out of the folder that it must stay in.
+
+    Attributes
+    ----------
+    name
+        The name.
+    reason
+        Why it is refused.
+    """
+
+    code = "unsafe_path"
+    _details = ("name", "reason")
+
+    def __init__(self, message: str, *, name: str, reason: str) -> None:
+        super().__init__(message)
+        self.name = name
+        self.reason = reason
+
+
+class TooLarge(LakeError, ValueError):
+    """Something is larger than it may be.
+
+    Attributes
+    ----------
+    what
+        What was counted.
+    limit, actual
+        The largest number, and the number that was found.
+    """
+
+    code = "too_large"
+    _details = ("what", "limit", "actual")
+
+    def __init__(self, message: str, *, what: str, limit: int, actual: int) -> None:
+        super().__init__(message)
+        self.what = what
+        self.limit = limit
+        self.actual = actual
+
+
+class PolicyDenied(LakeError, PermissionError):
+    """The lake's policy does not allow it. An exception of the policy itself is the ``__cause__``.
+
+    Attributes
+    ----------
+    principal
+        Who asked; None where nobody is named.
+    backend, collection
+        The collection.
+    action
+        What was asked for: ``"search"``, ``"pull"``, ``"scan"``, ``"publish"`` or ``"save"``.
+    """
+
+    code = "policy_denied"
+    _details = ("principal", "backend", "collection", "action")
+
+    def __init__(
+        self, message: str, *, principal: str | None, backend: str, collection: str, action: str
+    ) -> None:
+        super().__init__(message)
+        self.principal = principal
+        self.backend = backend
+        self.collection = collection
+        self.action = action
+
+    def __str__(self) -> str:
+        """Return the message alone: `OSError` would write its own."""
+        return str(self.args[0])
+
+
+class MissingExtra(LakeError, ImportError):
+    """An optional package is needed that is not installed.
+
+    Attributes
+    ----------
+    package
+        The package.
+    extra
+        The extra of this package that brings it.
+    """
+
+    code = "missing_extra"
+    _details = ("package", "extra")
+
+    def __init__(self, message: str, *, package: str, extra: str) -> None:
+        super().__init__(message)
+        self.package = package
+        self.extra = extra
 
 
 class RuVectorWarning(UserWarning):

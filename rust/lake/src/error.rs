@@ -63,6 +63,8 @@ pub enum Error {
         detail: String,
         /// Whether asking again may help.
         retryable: bool,
+        /// The error it was told by, where it has a type of its own.
+        source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     },
     /// Only the cache was asked, and it does not have the collection.
     #[error("backend {backend:?}: collection {collection:?} is not in the cache")]
@@ -109,6 +111,8 @@ pub enum Error {
         action: Action,
         /// Why.
         reason: String,
+        /// What kept the policy from deciding, if something did.
+        source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     },
     /// The answer did not come in time.
     #[error("backend {backend:?}: no answer for collection {collection:?} within {millis} ms")]
@@ -199,7 +203,7 @@ impl Error {
 
     /// A backend could not do what it was asked for, and would not next time.
     pub fn backend(backend: impl Into<String>, detail: impl std::fmt::Display) -> Self {
-        Self::Backend { backend: backend.into(), detail: detail.to_string(), retryable: false }
+        Self::Backend { backend: backend.into(), detail: detail.to_string(), retryable: false, source: None }
     }
 
     /// The operating system said no.

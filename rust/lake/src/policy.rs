@@ -58,13 +58,14 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    fn denied(&self, reason: String) -> Error {
+    fn denied(&self, reason: String, source: Option<Error>) -> Error {
         Error::PolicyDenied {
             principal: self.principal.map(Into::into),
             backend: self.key.backend.clone(),
             collection: self.key.collection.clone(),
             action: self.action,
             reason,
+            source: source.map(|source| Arc::new(source) as _),
         }
     }
 }
@@ -117,8 +118,8 @@ pub(crate) fn decide(policy: Option<&dyn Policy>, request: &Request<'_>) -> Resu
     let Some(policy) = policy else { return Ok(None) };
     match policy.decide(request) {
         Ok(decision) if decision.allow => Ok(Some(decision)),
-        Ok(_) => Err(request.denied("the policy says no".into())),
-        Err(error) => Err(request.denied(format!("the policy failed: {error}"))),
+        Ok(_) => Err(request.denied("the policy says no".into(), None)),
+        Err(error) => Err(request.denied(format!("the policy failed: {error}"), Some(error))),
     }
 }
 
@@ -131,7 +132,7 @@ pub(crate) fn check_asked(
     let Some(decision) = decision else { return Ok(()) };
     let hidden = asked.columns().find(|name| decision.mask.contains_key(*name));
     hidden.map_or(Ok(()), |name| {
-        Err(request.denied(format!("column {name:?} is masked, and a filter must not ask about it")))
+        Err(request.denied(format!("column {name:?} is masked, and a filter must not ask about it"), None))
     })
 }
 

@@ -50,6 +50,8 @@ pub struct SearchOptions {
     pub k: usize,
     /// How hard to look.
     pub effort: Effort,
+    /// How wide the error bound is, in place of what the effort says; as in the core's search.
+    pub epsilon: Option<f32>,
     /// Which rows may be found. The backend is asked for them once for each state.
     pub predicate: Predicate,
     /// The columns of the hits' rows to bring along, of the same state as the hits.
@@ -73,6 +75,7 @@ impl Default for SearchOptions {
         Self {
             k: 10,
             effort: Effort::Recall(DEFAULT_RECALL),
+            epsilon: None,
             predicate: Predicate::default(),
             columns: None,
             cache_only: false,

@@ -169,9 +169,15 @@ impl Shard<'_> {
     fn search(&self, held: Held, predicate: &Predicate, decision: Option<&Decision>) -> Result<Found> {
         let Self { lake, ask: Ask { queries, options, bounds }, watch } = self;
         self.check_dim(held.entry.bundle.dim as usize)?;
-        let mut params = SearchParams { k: options.k, effort: options.effort, ..SearchParams::default() };
+        let mut params = SearchParams {
+            k: options.k,
+            effort: options.effort,
+            epsilon: options.epsilon,
+            ..SearchParams::default()
+        };
         if !predicate.is_empty() {
-            params.filter = self.allowed(&held, predicate)?;
+            let reader = Reader { lake, watch: *watch };
+            params.filter = reader.allowed(&held, predicate)?;
         }
         let hits = held.search(queries, &params, *bounds, &lake.shared.pool, watch.monitor)?;
         let generation = Some(held.entry.bundle.generation.clone());
@@ -217,19 +223,6 @@ impl Shard<'_> {
         let _permit = member.gate.enter(*watch)?;
         Ok(member.backend.list_collections()?.contains(&watch.key.collection))
     }
-
-    /// The rows of an index that fulfil a predicate: found out once.
-    fn allowed(&self, held: &Held, predicate: &Predicate) -> Result<Option<Arc<Filter>>> {
-        let Some(table) = &held.entry.table else { return Ok(None) };
-        if let Some(filter) = held.entry.remembered(predicate) {
-            return Ok(Some(filter));
-        }
-        let reader = Reader { lake: self.lake, watch: self.watch };
-        let ids = join::ids_where(reader, &held.entry.state, predicate, table.snapshot.id_type())?;
-        let filter = Arc::new(table.snapshot.filter_of_ids(&ids));
-        held.entry.remember(predicate, &filter);
-        Ok(Some(filter))
-    }
 }
 
 /// Reads rows of a certain state.
@@ -242,6 +235,18 @@ pub(crate) struct Reader<'a> {
 impl Reader<'_> {
     pub(crate) fn key(&self) -> &Key {
         self.watch.key
+    }
+
+    /// The rows of an index that fulfil a predicate: found out once.
+    pub(crate) fn allowed(self, held: &Held, predicate: &Predicate) -> Result<Option<Arc<Filter>>> {
+        let Some(table) = &held.entry.table else { return Ok(None) };
+        if let Some(filter) = held.entry.remembered(predicate) {
+            return Ok(Some(filter));
+        }
+        let ids = join::ids_where(self, &held.entry.state, predicate, table.snapshot.id_type())?;
+        let filter = Arc::new(table.snapshot.filter_of_ids(&ids));
+        held.entry.remember(predicate, &filter);
+        Ok(Some(filter))
     }
 
     /// Reads rows as they are now, and makes sure that this is the state that is meant. `read` is told the state as the

@@ -28,6 +28,11 @@ impl Witness {
         &self.0
     }
 
+    /// The witness that 64 lower-case hexadecimal digits stand for.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        from_hex(text).map(Self)
+    }
+
     /// 64 lower-case hexadecimal digits.
     pub fn to_hex(self) -> String {
         hex(&self.0)
@@ -56,7 +61,6 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// The bytes that lower-case hexadecimal digits stand for.
-#[cfg(feature = "sign")]
 pub(crate) fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),

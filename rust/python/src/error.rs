@@ -8,11 +8,18 @@ use ruvector_core::{Error, PersistError};
 /// The result of everything that may fail on either side of the border.
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 
-/// An error of the core that is not a Python exception yet, or one that is.
+/// An error of the core or the lake that is not a Python exception yet, or one that is.
 #[derive(Debug)]
 pub(crate) enum Failure {
     Core(Error),
+    Lake(ruvector_lake::Error),
     Python(PyErr),
+}
+
+impl From<ruvector_lake::Error> for Failure {
+    fn from(error: ruvector_lake::Error) -> Self {
+        Self::Lake(error)
+    }
 }
 
 impl From<Error> for Failure {
@@ -34,6 +41,7 @@ impl From<Failure> for PyErr {
             Failure::Core(error) => {
                 Python::attach(|py| exception(py, &error).unwrap_or_else(std::convert::identity))
             }
+            Failure::Lake(error) => Python::attach(|py| crate::lake::errors::exception(py, &error)),
         }
     }
 }
@@ -43,11 +51,11 @@ pub(crate) fn warn(py: Python<'_>, class: &str, message: &std::ffi::CStr) -> PyR
     PyErr::warn(py, &errors(py)?.getattr(class)?, message, 1)
 }
 
-fn errors(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
+pub(crate) fn errors(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
     py.import("ruvector.errors")
 }
 
-fn exception(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
+pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let details = PyDict::new(py);
     let class = match error {
         Error::DimensionMismatch { expected, actual, .. } => {

@@ -5,7 +5,7 @@
 //! casting between types is what the consumer's own library is for.
 
 use arrow_array::{
-    ArrayRef, RecordBatch, RecordBatchIterator,
+    ArrayRef, RecordBatch, RecordBatchIterator, RecordBatchReader,
     ffi::{FFI_ArrowArray, FFI_ArrowSchema},
     ffi_stream::FFI_ArrowArrayStream,
 };
@@ -40,7 +40,14 @@ pub(crate) fn stream(
     schema: SchemaRef,
     batches: Vec<RecordBatch>,
 ) -> Result<Bound<'_, PyCapsule>> {
-    let reader = RecordBatchIterator::new(batches.into_iter().map(Ok), schema);
-    let stream = FFI_ArrowArrayStream::new(Box::new(reader));
+    reader(py, Box::new(RecordBatchIterator::new(batches.into_iter().map(Ok), schema)))
+}
+
+/// The same of batches that are made when they are asked for.
+pub(crate) fn reader(
+    py: Python<'_>,
+    reader: Box<dyn RecordBatchReader + Send>,
+) -> Result<Bound<'_, PyCapsule>> {
+    let stream = FFI_ArrowArrayStream::new(reader);
     Ok(PyCapsule::new_with_value(py, stream, c"arrow_array_stream")?)
 }

@@ -16,9 +16,12 @@ use std::{
 };
 
 use pyo3::prelude::*;
-use ruvector_core::{Error, Monitor, Phase, Unwatched};
+use ruvector_core::{Monitor, Phase, Unwatched};
 
-use crate::{error::Result, progress::Progress};
+use crate::{
+    error::{Failure, Result},
+    progress::Progress,
+};
 
 /// How often the calling thread looks for signals and reports progress.
 const TICK: Duration = Duration::from_millis(50);
@@ -57,7 +60,7 @@ impl Watch {
         self.lock().clone()
     }
 
-    fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 
@@ -70,14 +73,14 @@ impl Watch {
 ///
 /// A signal handler that raises (Ctrl-C does) or a progress callable that raises stops the job; what it raised is
 /// returned as soon as the job has noticed.
-pub(crate) fn run<T: Send>(
+pub(crate) fn run<T: Send, E: Into<Failure> + Send>(
     py: Python<'_>,
     size: usize,
     progress: &mut Progress,
-    job: impl FnOnce(&dyn Monitor) -> Result<T, Error> + Send,
+    job: impl FnOnce(&dyn Monitor) -> Result<T, E> + Send,
 ) -> Result<T> {
     if size <= INLINE && progress.is_off() {
-        return Ok(py.detach(|| job(&Unwatched))?);
+        return py.detach(|| job(&Unwatched)).map_err(Into::into);
     }
     let watch = Watch::default();
     let result = py.detach(|| supervise(&watch, progress, job));
@@ -87,10 +90,10 @@ pub(crate) fn run<T: Send>(
     result
 }
 
-fn supervise<T: Send>(
+fn supervise<T: Send, E: Into<Failure> + Send>(
     watch: &Watch,
     progress: &mut Progress,
-    job: impl FnOnce(&dyn Monitor) -> Result<T, Error> + Send,
+    job: impl FnOnce(&dyn Monitor) -> Result<T, E> + Send,
 ) -> Result<T> {
     // Nothing is ever sent: the channel closes when the job ends, however it ends.
     let (running, ended) = mpsc::channel::<()>();
@@ -113,6 +116,6 @@ fn supervise<T: Send>(
         }
         let result = worker.join().unwrap_or_else(|cause| panic::resume_unwind(cause));
         asked_to_stop?;
-        Ok(result?)
+        result.map_err(Into::into)
     })
 }

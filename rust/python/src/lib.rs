@@ -1,4 +1,4 @@
-//! The extension module `ruvector._ruvector`: Python's door to the core.
+//! The extension module `ruvector._ruvector`: Python's door to the core and the lake.
 //!
 //! [`input`] takes in what Python brings, [`interrupt`] runs the work off the GIL, [`hits`] and [`export`] hand out the
 //! answers, [`error`] the refusals.
@@ -23,6 +23,7 @@ mod hits;
 mod index;
 mod input;
 mod interrupt;
+mod lake;
 mod multi;
 mod pickle;
 mod planned;
@@ -31,6 +32,7 @@ mod preset;
 mod progress;
 mod rbpx;
 mod registry;
+mod searchable;
 mod stream;
 mod table;
 
@@ -45,6 +47,11 @@ mod _ruvector {
         cpu::{cpu_features, simd_level},
         hits::{PyHits, PyNestedHits},
         index::PyIndex,
+        lake::{
+            PyAnswer, PyFs, PyJob, PyLake, PyLakeTable, PyLocal, PyParquet, PyRows, PyTarget, lake_async_threads,
+            lake_collections, lake_generation, lake_layout, lake_new, lake_public_key, lake_read_bundle,
+            lake_write_bundle,
+        },
         multi::PyMultiVectorIndex,
         pickle::{from_bytes, from_path},
         planned::plan_filter,

@@ -121,7 +121,7 @@ impl Source {
     fn raise(&self, failure: Failure) -> Error {
         match failure {
             Failure::Core(error) => error,
-            failure @ Failure::Python(_) => {
+            failure => {
                 *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
                 Error::Interrupted
             }

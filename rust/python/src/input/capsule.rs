@@ -9,10 +9,10 @@
 use std::ffi::CStr;
 
 use arrow_array::{
-    Array, ArrayRef, StructArray,
+    Array, ArrayRef, RecordBatch, StructArray,
     cast::AsArray,
     ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi_and_data_type},
-    ffi_stream::FFI_ArrowArrayStream,
+    ffi_stream::{ArrowArrayStreamReader, FFI_ArrowArrayStream},
 };
 use arrow_schema::{ArrowError, DataType, Field};
 use pyo3::{prelude::*, types::PyCapsule};
@@ -50,6 +50,35 @@ pub(super) fn array(object: &Bound<'_, PyAny>, role: Role) -> Result<Given> {
     // SAFETY: as above; a released array is left behind for the capsule's destructor.
     given.push(unsafe { FFI_ArrowArray::from_raw(pointer) })?;
     Ok(given)
+}
+
+/// Opens `object.__arrow_c_stream__()` as a table, to be read later and without the GIL.
+pub(crate) fn reader(object: &Bound<'_, PyAny>) -> Result<ArrowArrayStreamReader> {
+    let capsule = object.call_method0("__arrow_c_stream__")?;
+    let pointer = pointer::<FFI_ArrowArrayStream>(&capsule, c"arrow_array_stream")?;
+    // SAFETY: the capsule's name vouches for the type; a released stream is left behind for its destructor.
+    let stream = unsafe { FFI_ArrowArrayStream::from_raw(pointer) };
+    Ok(ArrowArrayStreamReader::try_new(stream).map_err(Error::from)?)
+}
+
+/// Takes the one batch of `object.__arrow_c_array__()`.
+pub(crate) fn batch(object: &Bound<'_, PyAny>) -> Result<RecordBatch> {
+    let (schema, array): (Bound<'_, PyAny>, Bound<'_, PyAny>) =
+        object.call_method0("__arrow_c_array__")?.extract()?;
+    let schema = pointer::<FFI_ArrowSchema>(&schema, c"arrow_schema")?;
+    // SAFETY: the capsule's name vouches for the type, and the capsule outlives this borrow.
+    let field = Field::try_from(unsafe { &*schema }).map_err(Error::from)?;
+    let pointer = pointer::<FFI_ArrowArray>(&array, c"arrow_array")?;
+    // SAFETY: as above; a released array is left behind for the capsule's destructor.
+    let array = import(unsafe { FFI_ArrowArray::from_raw(pointer) }, field.data_type().clone())?;
+    match array.as_struct_opt() {
+        Some(table) if table.null_count() == 0 => Ok(RecordBatch::from(table)),
+        _ => {
+            let (column, actual) = ("rows".into(), field.data_type().to_string());
+            let expected = "a record batch".into();
+            Err(Error::InvalidType { column, expected, actual }.into())
+        }
+    }
 }
 
 fn pointer<T>(capsule: &Bound<'_, PyAny>, name: &CStr) -> Result<*mut T> {

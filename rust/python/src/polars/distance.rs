@@ -48,7 +48,7 @@ fn measure(queries: &Vectors, vectors: &Vectors, metric: Metric) -> Result<Array
     let rows = queries.len().max(vectors.len());
     let pool = pool_for(rows.saturating_mul(vectors.dim()))?;
     let distances = pairs::distances(queries, vectors, metric, &pool, &Unwatched);
-    Ok(Arc::new(distances.map_err(vectors::refusal)?))
+    Ok(Arc::new(distances.map_err(|error| vectors::refusal(&error))?))
 }
 
 fn two_columns(count: usize) -> Refusal {

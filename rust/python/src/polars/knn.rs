@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, Int32Array, LargeListArray, StructArray, cast::AsArray, new_null_array};
 use arrow_schema::{DataType, Field};
-use ruvector_core::{Error, Hits, Live, Unwatched, ids::IdType, index::SearchParams};
+use ruvector_core::{Error, Hits, Unwatched, ids::IdType, index::SearchParams};
 
 use super::{Column, Refusal, Result, kwargs, kwargs::KnnArgs, pool_for, vectors};
-use crate::registry;
+use crate::{registry, searchable::Searchable};
 
 /// `List(Struct{id, distance})`, named after the vectors; with `ranked` each hit tells its rank, too.
 pub(super) fn field(fields: &[Field], pickled: &[u8]) -> Result<Field> {
@@ -39,7 +39,7 @@ pub(super) fn call(inputs: &[Column], pickled: &[u8]) -> Result<Column> {
     };
     let data_type = answer_type(args.id_type()?, args.ranked);
     let chunk = match index {
-        Some(index) => search(&index, queries, &args, pickled)?,
+        Some(index) => search(&*index, queries, &args, pickled)?,
         None => new_null_array(&data_type, queries.len()),
     };
     if *chunk.data_type() != data_type {
@@ -51,22 +51,26 @@ pub(super) fn call(inputs: &[Column], pickled: &[u8]) -> Result<Column> {
     Ok(Column { name: queries.name.clone(), data_type, chunks: vec![chunk] })
 }
 
-fn search(index: &Live, queries: &Column, args: &KnnArgs, pickled: &[u8]) -> Result<ArrayRef> {
-    let index = index.snapshot();
-    let Some(vectors) = vectors::vectors(queries, Some(index.index().dim()))? else {
+fn search(index: &dyn Searchable, queries: &Column, args: &KnnArgs, pickled: &[u8]) -> Result<ArrayRef> {
+    let index = index.pin(&Unwatched)?;
+    let Some(vectors) = vectors::vectors(queries, Some(index.dim()))? else {
         return Err(Refusal(format!("{}: no row tells its dimension", queries.name)));
     };
     let pool = pool_for(vectors.len().saturating_mul(index.len()))?;
-    let filter = args.filter.as_ref().map(|allowed| allowed.of(&index, pickled));
+    let allowed = args.filter.as_ref().zip(index.snapshot());
+    let filter = allowed.map(|(allowed, snapshot)| allowed.of(snapshot, pickled));
     let params = SearchParams { filter, ..args.params() };
-    let hits = index.search(&vectors, &params, &pool, &Unwatched).map_err(vectors::refusal)?;
+    let hits = index.search(&vectors, &params, &pool, &Unwatched).map_err(|error| match &error {
+        ruvector_lake::Error::Core(error) => vectors::refusal(error),
+        other => Refusal(other.to_string()),
+    })?;
     let nested = hits.to_nested()?;
     Ok(Arc::new(if args.ranked { with_ranks(&hits, nested)? } else { nested }))
 }
 
 /// The index that a join's right side has built while the plan ran. Every row names the same one; null says that there
 /// was nothing to build it from.
-fn named_by(keys: &Column) -> Result<Option<Arc<Live>>> {
+fn named_by(keys: &Column) -> Result<Option<Arc<dyn Searchable>>> {
     let lists = keys.chunks.iter().filter_map(|chunk| chunk.as_list_opt::<i64>());
     let mut names = lists.flat_map(|lists| (0..lists.len()).map(|row| name_in(lists, row)));
     let Some(name) = names.next() else { return Ok(None) };

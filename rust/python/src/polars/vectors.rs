@@ -72,18 +72,18 @@ pub(super) fn vectors(column: &Column, dim: Option<usize>) -> Result<Option<Vect
     match vectors {
         Ok(vectors) => Ok(Some(vectors)),
         Err(Error::EmptyIndex(_)) => Ok(None),
-        Err(error) => Err(refusal(error)),
+        Err(error) => Err(refusal(&error)),
     }
 }
 
 /// An error of the core as the user of an expression meets it. A row is counted from where this call's rows start,
 /// which the engine decides: saying so is all that can be done.
-pub(super) fn refusal(error: Error) -> Refusal {
+pub(super) fn refusal(error: &Error) -> Refusal {
     match error {
         Error::InvalidVector { .. } => {
             Refusal(format!("{error} (rows are counted within the batch Polars was at)"))
         }
-        other => other.into(),
+        other => Refusal(other.to_string()),
     }
 }
 

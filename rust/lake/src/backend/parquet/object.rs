@@ -44,7 +44,7 @@ impl Objects {
                 | Refused::Unauthenticated { .. }
                 | Refused::InvalidPath { .. }
         );
-        Error::Backend { backend: self.url.clone(), detail: error.to_string(), retryable }
+        Error::Backend { backend: self.url.clone(), detail: error.to_string(), retryable, source: None }
     }
 }
 

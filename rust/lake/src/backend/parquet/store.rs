@@ -48,7 +48,8 @@ pub(super) fn is_part(name: &str) -> bool {
 
 /// The error for a file that is not as it was.
 pub(super) fn replaced(path: &str) -> Error {
-    Error::Backend { backend: path.into(), detail: "was replaced while it was read".into(), retryable: true }
+    let detail = "was replaced while it was read".into();
+    Error::Backend { backend: path.into(), detail, retryable: true, source: None }
 }
 
 /// A folder of a disk.

@@ -1,0 +1,65 @@
+//! What answers searches: an index, or a collection of a lake. Doors hold one or the other and do not ask which.
+
+use std::sync::Arc;
+
+use ruvector_core::{Hits, Live, Monitor, Pool, Vectors, index::SearchParams, live::Snapshot};
+use ruvector_lake::{Pin, Result};
+
+/// Something that has one state after the other.
+pub(crate) trait Searchable: Send + Sync {
+    /// The state that answers now. A lake asks the collection's backend here, as its consistency says, and fetches the
+    /// rows if it has to: once for all that is asked of the state.
+    fn pin(&self, monitor: &dyn Monitor) -> Result<Pinned>;
+}
+
+/// One state.
+pub(crate) enum Pinned {
+    Index(Arc<Snapshot>),
+    Lake(Pin),
+}
+
+impl Searchable for Live {
+    fn pin(&self, _monitor: &dyn Monitor) -> Result<Pinned> {
+        Ok(Pinned::Index(self.snapshot()))
+    }
+}
+
+impl Pinned {
+    /// Elements per vector.
+    pub(crate) fn dim(&self) -> usize {
+        match self {
+            Self::Index(snapshot) => snapshot.index().dim(),
+            Self::Lake(pin) => pin.dim(),
+        }
+    }
+
+    /// The number of rows.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Index(snapshot) => snapshot.len(),
+            Self::Lake(pin) => pin.len(),
+        }
+    }
+
+    /// Its index; `None` for a collection without rows.
+    pub(crate) fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+        match self {
+            Self::Index(snapshot) => Some(snapshot),
+            Self::Lake(pin) => pin.snapshot(),
+        }
+    }
+
+    /// The nearest rows of each query.
+    pub(crate) fn search(
+        &self,
+        queries: &Vectors,
+        params: &SearchParams,
+        pool: &Pool,
+        monitor: &dyn Monitor,
+    ) -> Result<Hits> {
+        match self {
+            Self::Index(snapshot) => Ok(snapshot.search(queries, params, pool, monitor)?),
+            Self::Lake(pin) => pin.search(queries, params, pool, monitor),
+        }
+    }
+}
