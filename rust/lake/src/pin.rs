@@ -95,7 +95,7 @@ impl Pin {
             (one, two) => one.clone().or_else(|| two.clone()),
         };
         let params = SearchParams { filter: both, ..params.clone() };
-        let found = self.held.search(queries, &params, pool, monitor)?;
+        let found = self.held.search(queries, &params, None, pool, monitor)?;
         let none = || {
             let none: Vec<Option<Vec<_>>> = (0..queries.len()).map(|_| Some(Vec::new())).collect();
             Hits::new(self.id_type(), self.bundle().coding.metric, true, &none)
