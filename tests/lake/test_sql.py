@@ -14,10 +14,7 @@ import ruvector.datafusion
 import ruvector.duckdb
 from ruvector.lake import Decision, RowPolicy
 
-
-
 DOCS = np.random.default_rng(5).standard_normal((500, 8), dtype=np.float32)
-
 
 
 class DuckDB:
@@ -119,8 +116,8 @@ def test_rows_a_policy_hides_are_not_found(engine: Any, memory: rv.LocalBackend)
     lake.register_backend(memory)
     engine.register(everybody=lake.collection("docs"), ada=lake.acting_as("ada").collection("docs"))
     query = DOCS[7].tolist()
-    assert sorted(id for id, _ in engine.knn("everybody", query, 50)) == list(range(100, 105))
-    assert sorted(id for id, _ in engine.knn("ada", query, 50)) == list(range(100, 110))
+    assert sorted(row for row, _ in engine.knn("everybody", query, 50)) == list(range(100, 105))
+    assert sorted(row for row, _ in engine.knn("ada", query, 50)) == list(range(100, 110))
     assert engine.info("ada")["rows"] == 10
 
 

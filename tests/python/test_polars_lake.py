@@ -84,7 +84,7 @@ def test_filter_holds_the_ids_of_now(lake: rv.RuLake, queries: Vectors) -> None:
     assert all(set(found) <= {1, 4, 7} and len(found) == 2 for found in ids(answers))
 
 
-def test_where_narrows_a_collection(files: rv.ParquetBackend, docs: Vectors, queries: Vectors) -> None:
+def test_where_narrows_a_collection(files: rv.ParquetBackend, queries: Vectors) -> None:
     lake = rv.RuLake.builder().build()
     lake.register_backend(files)
     narrow = lake.collection("docs").where([("part", "=", 3)]).where([("id", "<", 1000)])
@@ -93,7 +93,7 @@ def test_where_narrows_a_collection(files: rv.ParquetBackend, docs: Vectors, que
     assert all(sorted(found) == list(range(3, 1000, 10)) for found in ids(answers))
     index = narrow.index()
     assert sorted(index) == list(range(3, 1000, 10))
-    with pytest.raises(rv.InvalidParameter, match="frozen|snapshot"):
+    with pytest.raises(rv.InvalidParameter, match="snapshot"):
         index.delete([3])
 
 
@@ -103,11 +103,12 @@ def test_join_brings_the_rows_of_the_lake(files: rv.ParquetBackend, docs: Vector
     left = frame(docs[10:12]).with_columns(q=pl.Series([10, 11]))
     right = scan_polars(lake, "docs", columns=["id", "part"])
     joined = left.lazy().ruvector.knn_join(right, left_on="v", k=1, index=lake.collection("docs"), id="id")
-    assert joined.select("q", "id", "part", "distance").collect().rows() == [(10, 10, 0, 0.0), (11, 11, 1, 0.0)]
+    assert joined.select("q", "id", "part", "distance").collect().rows() == [
+        (10, 10, 0, 0.0),
+        (11, 11, 1, 0.0),
+    ]
     with pytest.raises(rv.InvalidParameter, match="the index's own"):
-        left.ruvector.knn_join(
-            right, left_on="v", index=lake.collection("docs"), id="id", metric="cosine"
-        )
+        left.ruvector.knn_join(right, left_on="v", index=lake.collection("docs"), id="id", metric="cosine")
 
 
 def test_scan_reads_what_the_plan_needs(files: rv.ParquetBackend, docs: Vectors) -> None:
@@ -136,7 +137,9 @@ def test_policy_holds_in_expressions(files: rv.ParquetBackend, queries: Vectors)
     def policy(request: PolicyRequest) -> Decision:
         if request.action == "pull":
             return Decision()
-        return Decision(allow=request.principal == "ada", rows=[("part", "in", [0, 1])], mask={"part": "null"})
+        return Decision(
+            allow=request.principal == "ada", rows=[("part", "in", [0, 1])], mask={"part": "null"}
+        )
 
     lake = rv.RuLake.builder().policy(policy).build()
     lake.register_backend(files)

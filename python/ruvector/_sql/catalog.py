@@ -122,7 +122,9 @@ class Catalog:
         with self._lock:
             named = self._named.get(name)
         if named is not None:
-            if is_lake(named):
+            from ruvector.lake import RuLake
+
+            if isinstance(named, RuLake):
                 raise refuse("index", f"a collection of the lake: {LAKE}backend/collection", quoted(name))
             return named
         try:
@@ -147,8 +149,10 @@ class Catalog:
         backend, _, collection = address.removeprefix(LAKE).partition("/")
         if not backend or not collection:
             raise refuse("index", f"{LAKE}backend/collection", quoted(address))
+        from ruvector.lake import RuLake
+
         with self._lock:
-            lakes = {id(named): named for named in self._named.values() if is_lake(named)}
+            lakes = {id(named): named for named in self._named.values() if isinstance(named, RuLake)}
         having = [lake for lake in lakes.values() if backend in lake.backend_ids()]
         if len(having) != 1:
             known = sorted({name for lake in lakes.values() for name in lake.backend_ids()})
@@ -180,16 +184,9 @@ class Catalog:
 
 def is_nameable(value: object) -> TypeGuard[Nameable]:
     """Tell whether it can have a name in SQL."""
-    from ruvector.lake import LakeCollection
+    from ruvector.lake import LakeCollection, RuLake
 
-    return isinstance(value, (_ruvector.Index, LakeCollection)) or is_lake(value)
-
-
-def is_lake(value: object) -> TypeGuard[RuLake]:
-    """Tell whether it is a lake."""
-    from ruvector.lake import RuLake
-
-    return isinstance(value, RuLake)
+    return isinstance(value, (_ruvector.Index, LakeCollection, RuLake))
 
 
 def _identity(path: str) -> _Identity | None:

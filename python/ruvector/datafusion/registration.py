@@ -39,8 +39,8 @@ def register(ctx: SessionContext, /, **indexes: Nameable) -> None:
         The context.
     **indexes
         Indexes by the names that SQL shall have for them. The index stays in memory, and may go on to change.
-        A collection of a lake can have a name, too; and with a lake among them, under whatever name, statements
-        may address each of its collections as ``lake://backend/collection``.
+        A collection of a lake can have a name, too; and with a lake among them, under whatever name,
+        statements may address each of its collections as ``lake://backend/collection``.
 
     Raises
     ------
