@@ -1,4 +1,4 @@
-//! Which collections there are, and the one state of one of them that a door goes on to ask.
+//! One state of a collection, for a door that goes on to ask it.
 
 use std::{
     sync::Arc,
@@ -81,7 +81,7 @@ impl Pin {
             (one, two) => one.clone().or_else(|| two.clone()),
         };
         let params = SearchParams { filter: both, ..params.clone() };
-        let found = self.held.search(queries, &params, pool, monitor)?;
+        let found = self.held.search(queries, &params, None, pool, monitor)?;
         let none = || {
             let none: Vec<Option<Vec<_>>> = (0..queries.len()).map(|_| Some(Vec::new())).collect();
             Hits::new(self.id_type(), self.bundle().coding.metric, true, &none)
@@ -110,21 +110,6 @@ impl Pin {
 }
 
 impl RuLake {
-    /// The collections of all backends, sorted. A backend that cannot tell fails it.
-    ///
-    /// # Errors
-    /// Whatever backends say; the core's `Interrupted`.
-    pub fn collections(&self, monitor: &dyn Monitor) -> Result<Vec<Key>> {
-        let mut found = Vec::new();
-        for id in self.backend_ids() {
-            let member = self.member(&id)?;
-            let _permit = member.gate.enter(Watch::new(&Key::new(&id, ""), monitor))?;
-            found.extend(member.backend.list_collections()?.into_iter().map(|name| Key::new(&id, name)));
-        }
-        found.sort();
-        Ok(found)
-    }
-
     /// The state of a collection that may answer now; made, if the cache has none. It counts as one search of the cache.
     ///
     /// # Errors
