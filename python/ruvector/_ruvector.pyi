@@ -474,7 +474,7 @@ def buffer_addresses(data: VectorSource, column: str | None = None) -> list[int]
     copied.
     """
 
-def plan_reference(index: Index, *, keep: bool = True) -> dict[str, str | None]:
+def plan_reference(index: Index | LakeTarget, *, keep: bool = True) -> dict[str, str | None]:
     """Return how a query plan should name an index. For `ruvector.polars`."""
 
 def plan_filter(index: Index, filter: Filter) -> dict[str, bytes | list[str]]:
@@ -1630,7 +1630,9 @@ class Lake:
 
 @final
 class LakeTarget:
-    def describe(self) -> tuple[int, IdType, int]: ...
+    def describe(self) -> tuple[int, IdType, int, Metric]: ...
+    def index(self) -> Index: ...
+    def where(self, filter: Dnf | None) -> LakeTarget: ...
 
 @final
 class LakeAnswer:
@@ -1649,7 +1651,16 @@ class LakeAnswer:
 
 @final
 class LakeRows:
-    """Rows of a collection as Arrow, to be read once."""
+    """Rows of a collection as Arrow, to be read once: as a stream, or batch by batch as an iterator."""
+
+    def empty(self) -> LakeRows:
+        """Return a stream without rows, for its schema."""
+
+    def __iter__(self) -> Self:
+        """Return itself."""
+
+    def __next__(self) -> LakeRows:
+        """Return the next batch, as a stream of one."""
 
     def __arrow_c_schema__(self) -> object:
         """Return the schema of the rows as a capsule."""

@@ -32,6 +32,7 @@ __all__ = [
     "InvalidVector",
     "InvalidVectorType",
     "LakeError",
+    "MissingExtra",
     "PersistError",
     "PolicyDenied",
     "RuVectorError",
@@ -539,6 +540,26 @@ class PolicyDenied(LakeError, PermissionError):
     def __str__(self) -> str:
         """Return the message alone: `OSError` would write its own."""
         return str(self.args[0])
+
+
+class MissingExtra(LakeError, ImportError):
+    """An optional package is needed that is not installed.
+
+    Attributes
+    ----------
+    package
+        The package.
+    extra
+        The extra of this package that brings it.
+    """
+
+    code = "missing_extra"
+    _details = ("package", "extra")
+
+    def __init__(self, message: str, *, package: str, extra: str) -> None:
+        super().__init__(message)
+        self.package = package
+        self.extra = extra
 
 
 class RuVectorWarning(UserWarning):

@@ -26,6 +26,9 @@ use crate::{
     watch::{Deadline, Watch},
 };
 
+/// The digest of a schema, and rows.
+type Pulled = (String, Option<rows::Rows>);
+
 /// How often a collection is read that changes while it is read.
 const ATTEMPTS: u32 = 3;
 /// Unknown collections that are remembered at once.
@@ -202,10 +205,10 @@ impl RuLake {
                 (state, asked) = (now, checked);
                 continue;
             }
-            let (schema, pulled) = pulled?;
+            let pulled = pulled?;
             self.shared.known.count(key, Event::Pulled(began.elapsed()));
             let grown = since.map(|(entry, _)| entry);
-            let entry = self.code(key, bundle, state.clone(), grown, pulled, schema, stop)?;
+            let entry = self.code(key, bundle, state.clone(), grown, pulled, stop)?;
             let Some(entry) = entry else {
                 before = None;
                 continue;
@@ -218,14 +221,9 @@ impl RuLake {
     }
 
     /// Reads rows, and the digest of their schema.
-    fn pull(
-        &self,
-        member: &Arc<Member>,
-        reading: Reading,
-        watch: Watch<'_>,
-    ) -> Result<(String, Option<rows::Rows>)> {
+    fn pull(&self, member: &Arc<Member>, reading: Reading, watch: Watch<'_>) -> Result<Pulled> {
         let (member, collection) = (Arc::clone(member), watch.key.collection.clone());
-        let call: Call<(String, Option<rows::Rows>)> = Arc::new(move |monitor: &dyn Monitor| {
+        let call: Call<Pulled> = Arc::new(move |monitor: &dyn Monitor| {
             let stream = member.backend.pull(&collection, &reading.pull())?;
             let schema = rows::fingerprint(&stream.schema(), &reading.state)?;
             Ok((schema, rows::read(member.backend.id(), stream, &reading, monitor)?))
@@ -240,8 +238,7 @@ impl RuLake {
         bundle: Bundle,
         state: State,
         before: Option<&Arc<Entry>>,
-        rows: Option<rows::Rows>,
-        schema: String,
+        (schema, rows): Pulled,
         stop: &dyn Monitor,
     ) -> Result<Option<Arc<Entry>>> {
         let (began, pool) = (Instant::now(), &self.shared.pool);
@@ -288,7 +285,9 @@ impl RuLake {
                 let spilled = Arc::new(spilled);
                 let held = keys.iter().map(|key| (key.clone(), self.held(key, Arc::clone(&spilled)).shown));
                 let (kept, more) = self.shared.cache.reinstall(&spilled, held.collect());
-                keys.iter().for_each(|key| self.show(key));
+                for key in &keys {
+                    self.show(key);
+                }
                 if kept {
                     for key in &keys {
                         self.shared.known.count(key, Event::Spilled);

@@ -112,20 +112,6 @@ impl RuLake {
         Ok(())
     }
 
-    /// All collections of all backends, sorted.
-    ///
-    /// # Errors
-    /// Whatever a backend says that cannot tell.
-    pub fn collections(&self) -> Result<Vec<Key>> {
-        let mut keys = Vec::new();
-        for backend in self.backend_ids() {
-            let listed = self.member(&backend)?.backend.list_collections()?;
-            keys.extend(listed.into_iter().map(|collection| Key::new(&backend, collection)));
-        }
-        keys.sort();
-        Ok(keys)
-    }
-
     /// The names of all backends, sorted.
     pub fn backend_ids(&self) -> Vec<String> {
         self.shared.backends.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()

@@ -54,16 +54,28 @@ pub(crate) struct Found {
 /// A shard's answer, and how long it took; nothing for a backend that does not have the collection.
 pub(crate) type Outcome = (Result<Option<Found>>, Duration);
 
-/// Searches one shard. `held` is its index if that is known already.
+/// An index that may answer at once, what the policy says, and which rows are meant.
+pub(crate) struct Ready {
+    pub(crate) held: Held,
+    pub(crate) decision: Option<Decision>,
+    pub(crate) predicate: Predicate,
+}
+
+/// The rows that were asked for, as far as they may be seen.
+pub(crate) fn narrowed(options: &SearchOptions, decision: Option<&Decision>) -> Predicate {
+    decision.map_or_else(|| options.predicate.clone(), |decision| options.predicate.and(&decision.rows))
+}
+
+/// Searches one shard. `ready` is what is known already.
 pub(crate) fn run(
     lake: &RuLake,
     ask: Ask<'_>,
     optional: bool,
-    held: Option<Held>,
+    ready: Option<Ready>,
     watch: Watch<'_>,
 ) -> Outcome {
     let began = Instant::now();
-    let search = || Shard { lake, ask, watch }.found(optional, held);
+    let search = || Shard { lake, ask, watch }.found(optional, ready);
     // Adapters are other people's code, and a search is the place where theirs ends.
     let outcome = panic::catch_unwind(AssertUnwindSafe(search))
         .unwrap_or_else(|_| Err(Error::backend(&watch.key.backend, "the adapter panicked")));
@@ -97,16 +109,17 @@ struct Shard<'a> {
 }
 
 impl Shard<'_> {
-    fn found(&self, optional: bool, held: Option<Held>) -> Result<Option<Found>> {
+    fn found(&self, optional: bool, ready: Option<Ready>) -> Result<Option<Found>> {
         let Self { lake, watch, .. } = self;
-        if let Some(held) = held {
-            return self.search(held, &Predicate::default(), None).map(Some);
+        let asked = lake.request(watch.key, Action::Search);
+        if let Some(Ready { held, decision, predicate }) = ready {
+            check_asked(decision.as_ref(), &self.ask.options.predicate, asked)?;
+            return self.search(held, &predicate, decision.as_ref()).map(Some);
         }
         if optional && !self.is_there()? {
             return Ok(None);
         }
         let decision = lake.decide(watch.key, Action::Search)?;
-        let asked = lake.request(watch.key, Action::Search);
         check_asked(decision.as_ref(), &self.ask.options.predicate, asked)?;
         let mut attempt = 1;
         loop {
@@ -124,8 +137,7 @@ impl Shard<'_> {
     /// Searches once; `anew` asks the backend for its rows whatever the consistency.
     fn attempt(&self, decision: Option<&Decision>, anew: bool) -> Result<Found> {
         let Self { lake, ask: Ask { options, .. }, watch } = self;
-        let predicate = decision
-            .map_or_else(|| options.predicate.clone(), |decision| options.predicate.and(&decision.rows));
+        let predicate = narrowed(options, decision);
         if let Some(found) = self.push_down(&predicate, decision)? {
             return Ok(found);
         }

@@ -216,7 +216,7 @@ impl RuLake {
             match open_index(folder, file) {
                 // A writer may just have put another bundle and another index in their place.
                 Err(Error::InvalidFile { .. }) if attempt < ATTEMPTS && has_moved(folder, &bundle) => {
-                    attempt += 1
+                    attempt += 1;
                 }
                 index => break (bundle.clone(), forgotten, content.clone(), index?),
             }

@@ -136,7 +136,7 @@ where
 }
 
 /// The error a stream brought, as the lake's own.
-pub(crate) fn stream_error(backend: &str, error: ArrowError) -> Error {
+pub fn stream_error(backend: &str, error: ArrowError) -> Error {
     match error {
         ArrowError::ExternalError(inner) => match inner.downcast::<Error>() {
             Ok(error) => *error,

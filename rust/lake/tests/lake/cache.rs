@@ -7,7 +7,9 @@ use std::{
 };
 
 use ruvector_core::Vectors;
-use ruvector_lake::{Consistency, Error, Key, Limits, RuLake, SearchOptions, Settings};
+use ruvector_lake::{
+    BackendOptions, Consistency, Error, Key, Limits, RuLake, SearchOptions, Settings, backend::LocalBackend,
+};
 
 use crate::support::{Watched, column, exact, ids, key, lake, numbers, row, settings, with};
 
@@ -248,4 +250,29 @@ fn what_is_too_large_is_refused_while_it_comes() {
 fn a_handle_can_be_sent_to_other_threads() {
     fn is_sendable<T: Send + Sync + 'static>(_: &T) {}
     is_sendable(&Arc::new(lake(FRESH, &[])));
+}
+
+#[test]
+fn a_backend_in_memory_is_asked_before_each_search_and_by_nobody_else() {
+    let rows = LocalBackend::new("m");
+    rows.put_collection("c", &numbers(0..50), &column(50, 4, 1)).unwrap();
+    let lake = lake(FRESH, &[]);
+    lake.register_backend(Arc::new(rows.clone()), BackendOptions::default()).unwrap();
+    let search = || lake.search_one(&key("m"), &[9.0; 4], &exact(1));
+    let first = ids(&search().unwrap());
+    assert_eq!((ids(&search().unwrap()), ids(&search().unwrap())), (first.clone(), first));
+    let counters = lake.cache_stats().counters;
+    assert_eq!((counters.misses, counters.hits, counters.check_time.count()), (1, 2, 3));
+    assert_eq!((counters.search_time.count(), counters.hit_rate()), (3, Some(2.0 / 3.0)));
+    rows.upsert("c", &numbers([7]), &Vectors::from_f32("v", 4, vec![9.0; 4].into()).unwrap()).unwrap();
+    assert_eq!(ids(&search().unwrap()), [7]);
+    // A collection that is not wide enough for the query, and one that is gone.
+    assert!(matches!(
+        lake.search_one(&key("m"), &[9.0; 5], &exact(1)),
+        Err(Error::DimensionMismatch { expected: 4, actual: 5, .. })
+    ));
+    rows.drop_collection("c");
+    assert!(matches!(search(), Err(Error::UnknownCollection { .. })));
+    let cached = SearchOptions { cache_only: true, ..exact(1) };
+    assert_eq!(ids(&lake.search_one(&key("m"), &[9.0; 4], &cached).unwrap()), [7]);
 }

@@ -74,7 +74,10 @@ fn nobody_finds_or_reads_more_than_they_may() {
     let scan = |who: &str| lake.acting_as(who).scan(&key("b"), &Pull::default());
     assert!(matches!(scan("eve"), Err(Error::PolicyDenied { action: Action::Scan, .. })));
     let rows: Vec<_> = scan("bob").unwrap().map(|batch| batch.unwrap()).collect();
-    assert_eq!((rows.iter().map(|batch| batch.num_rows()).sum::<usize>(), rows[0].num_columns()), (5, 1));
+    assert_eq!(
+        (rows.iter().map(arrow_array::RecordBatch::num_rows).sum::<usize>(), rows[0].num_columns()),
+        (5, 1)
+    );
     assert_eq!(scan("bob").unwrap().schema(), rows[0].schema());
     let folder = tempfile::tempdir().unwrap();
     let eve = lake.acting_as("eve");

@@ -9,6 +9,7 @@ mod forgetting;
 mod governance;
 mod killed;
 mod patience;
+#[cfg(feature = "parquet")]
 mod payload;
 mod sessions;
 mod stress;

@@ -11,7 +11,10 @@ use parquet::arrow::ArrowWriter;
 use ruvector_core::{Unwatched, Vectors};
 use ruvector_lake::{
     BackendOptions, Consistency, Error, Key, Predicate, RuLake, SearchOptions, Targets,
-    backend::parquet::{Columns, ParquetBackend},
+    backend::{
+        Pull,
+        parquet::{Columns, ParquetBackend},
+    },
     predicate::{Comparison, Condition, Test, Value},
     settings::Settings,
 };
@@ -116,7 +119,7 @@ fn rows_are_chosen_when_they_are_pulled() {
         assert_eq!(chosen.witness(), whole.witness(), "upstream knows nothing of it");
         assert_ne!(chosen.content_witness(), whole.content_witness());
         let rows: usize =
-            lake.scan(&key, &Default::default()).unwrap().map(|batch| batch.unwrap().num_rows()).sum();
+            lake.scan(&key, &Pull::default()).unwrap().map(|batch| batch.unwrap().num_rows()).sum();
         assert_eq!(rows, 90);
     }
 }

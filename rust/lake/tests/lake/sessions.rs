@@ -40,6 +40,9 @@ fn a_session_reads_again_what_it_has_read() {
         let error = session.search_one(&key("b"), &[9.0; 4], &options).unwrap_err();
         assert!(matches!(error, Error::Superseded { .. }), "{error}");
     }
-    assert!(matches!(session.scan(&key("b"), &Default::default()), Err(Error::Superseded { .. })));
+    assert!(matches!(
+        session.scan(&key("b"), &ruvector_lake::backend::Pull::default()),
+        Err(Error::Superseded { .. })
+    ));
     assert_eq!(nearest(&lake.session()), 1);
 }

@@ -36,6 +36,9 @@ pub(crate) fn row(vectors: &Vectors, row: usize) -> Vec<f32> {
     vectors.row(row, &mut vec![0.0; vectors.dim()]).to_vec()
 }
 
+/// Runs before each pull, many at once.
+type Signal = Arc<dyn Fn() + Send + Sync>;
+
 /// What happens at the next pulls.
 type Hook = Box<dyn FnMut(&LocalBackend) + Send>;
 
@@ -50,7 +53,7 @@ pub(crate) struct Watched {
     pub(crate) broken: Arc<Mutex<Option<Error>>>,
     pub(crate) during_pull: Arc<Mutex<Option<Hook>>>,
     /// Run by each pull, many at once.
-    pub(crate) before_pull: Arc<Mutex<Option<Arc<dyn Fn() + Send + Sync>>>>,
+    pub(crate) before_pull: Arc<Mutex<Option<Signal>>>,
     /// In place of the place it would name.
     pub(crate) data_ref: Option<String>,
 }

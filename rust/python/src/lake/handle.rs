@@ -175,7 +175,7 @@ impl PyLake {
     }
 
     fn collections(&self, py: Python<'_>) -> Result<Vec<Pair>> {
-        let keys = self.wait(py, |lake, _| lake.collections())?;
+        let keys = self.wait(py, RuLake::collections)?;
         Ok(keys.into_iter().map(|key| (key.backend, key.collection)).collect())
     }
 
@@ -214,7 +214,7 @@ impl PyLake {
     }
 
     fn target(&self, key: Pair) -> PyTarget {
-        PyTarget { lake: self.lake.clone(), key: values::key(key) }
+        PyTarget::new(self.lake.clone(), values::key(key))
     }
 
     fn search(
