@@ -17,8 +17,9 @@ use ruvector_lake::{
 use super::{
     answer::PyAnswer,
     asking::{Asking, Meant, Question},
-    backends, filter, runtime,
+    backends, filter,
     policy::PyPolicy,
+    runtime,
     scan::{PyLakeTable, PyRows},
     target::PyTarget,
     values::{self, Pair},
