@@ -27,6 +27,7 @@ DETAILS: dict[type[rv.LakeError], tuple[type[Exception], dict[str, Any], bool]] 
     rv.InvalidBundle: (ValueError, {"path": "p", "reason": "r"}, False),
     rv.UnsafePath: (ValueError, {"name": "n", "reason": "r"}, False),
     rv.TooLarge: (ValueError, {"what": "rows", "limit": 1, "actual": 2}, False),
+    errors.MissingExtra: (ImportError, {"package": "p", "extra": "e"}, False),
     rv.PolicyDenied: (
         PermissionError,
         {"principal": "p", "backend": "b", "collection": "c", "action": "scan"},

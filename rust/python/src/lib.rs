@@ -48,9 +48,9 @@ mod _ruvector {
         hits::{PyHits, PyNestedHits},
         index::PyIndex,
         lake::{
-            PyAnswer, PyFs, PyJob, PyLake, PyLakeTable, PyLocal, PyParquet, PyRows, PyTarget, lake_async_threads,
-            lake_collections, lake_generation, lake_layout, lake_new, lake_public_key, lake_read_bundle,
-            lake_write_bundle,
+            PyAnswer, PyFs, PyJob, PyLake, PyLakeTable, PyLocal, PyParquet, PyRows, PyTarget,
+            lake_async_threads, lake_collections, lake_generation, lake_layout, lake_new, lake_public_key,
+            lake_read_bundle, lake_write_bundle,
         },
         multi::PyMultiVectorIndex,
         pickle::{from_bytes, from_path},

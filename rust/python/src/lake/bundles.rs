@@ -13,10 +13,10 @@ use crate::error::Result;
 
 /// The bundle in a folder, with the public key of whoever signed it; `None` if there is none.
 #[pyfunction]
-pub(crate) fn lake_read_bundle<'py>(
-    py: Python<'py>,
+pub(crate) fn lake_read_bundle(
+    py: Python<'_>,
     folder: PathBuf,
-) -> Result<Option<(Bound<'py, PyDict>, Option<Bound<'py, PyBytes>>)>> {
+) -> Result<Option<(Bound<'_, PyDict>, Option<Bound<'_, PyBytes>>)>> {
     let Some(opened) = py.detach(|| Bundle::read(&folder))? else { return Ok(None) };
     let signer = opened.signer.map(|signer| PyBytes::new(py, &signer.0));
     Ok(Some((values::bundle(py, &opened.bundle)?, signer)))

@@ -17,9 +17,7 @@ pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyErr {
     let made = match (error, raised_in(error)) {
         (Error::Core(error), _) => core_exception(py, error),
         (_, Some(raised)) if !raised.is_instance_of::<PyException>(py) => Ok(raised.clone_ref(py)),
-        (_, Some(raised)) => {
-            plain(py, error).inspect(|made| made.set_cause(py, Some(raised.clone_ref(py))))
-        }
+        (_, Some(raised)) => plain(py, error).inspect(|made| made.set_cause(py, Some(raised.clone_ref(py)))),
         (_, None) => plain(py, error),
     };
     made.unwrap_or_else(std::convert::identity)

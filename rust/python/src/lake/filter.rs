@@ -99,9 +99,8 @@ pub(super) fn tuples<'py>(py: Python<'py>, predicate: &Predicate) -> PyResult<Op
         };
         (condition.column.as_str(), operator, value).into_pyobject(py)
     };
-    let group = |group: &Vec<Condition>| {
-        PyTuple::new(py, group.iter().map(one).collect::<PyResult<Vec<_>>>()?)
-    };
+    let group =
+        |group: &Vec<Condition>| PyTuple::new(py, group.iter().map(one).collect::<PyResult<Vec<_>>>()?);
     PyTuple::new(py, predicate.any.iter().map(group).collect::<PyResult<Vec<_>>>()?).map(Some)
 }
 

@@ -17,8 +17,9 @@ use ruvector_lake::{
 use super::{
     answer::PyAnswer,
     asking::{Asking, Meant, Question},
-    backends, filter, runtime,
+    backends, filter,
     policy::PyPolicy,
+    runtime,
     scan::{PyLakeTable, PyRows},
     target::PyTarget,
     values::{self, Pair},
@@ -175,7 +176,7 @@ impl PyLake {
     }
 
     fn collections(&self, py: Python<'_>) -> Result<Vec<Pair>> {
-        let keys = self.wait(py, |lake, monitor| lake.collections(monitor))?;
+        let keys = self.wait(py, RuLake::collections)?;
         Ok(keys.into_iter().map(|key| (key.backend, key.collection)).collect())
     }
 

@@ -1,5 +1,13 @@
 //! Python's door to the lake: handles, values and calls, for `ruvector.lake` to give names, defaults and documentation.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::struct_excessive_bools,
+    clippy::struct_field_names,
+    clippy::type_complexity,
+    reason = "arguments and dicts as Python passes them"
+)]
+
 mod adapter;
 mod answer;
 mod asking;

@@ -88,7 +88,11 @@ fn runtime() -> Result<Arc<Runtime>> {
     if let Some(runtime) = runtimes.get(&process::id()) {
         return Ok(Arc::clone(runtime));
     }
-    let made = Builder::new_multi_thread().worker_threads(threads()?).thread_name("ruvector-async").enable_all().build();
+    let made = Builder::new_multi_thread()
+        .worker_threads(threads()?)
+        .thread_name("ruvector-async")
+        .enable_all()
+        .build();
     let runtime = Arc::new(made.map_err(|error| PyRuntimeError::new_err(error.to_string()))?);
     runtimes.insert(process::id(), Arc::clone(&runtime));
     Ok(runtime)

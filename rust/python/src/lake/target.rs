@@ -60,9 +60,8 @@ impl PyTarget {
     /// The index of the state that answers now, of the rows that may be found. It stays as it is, whatever happens to
     /// the collection.
     fn index(&self, py: Python<'_>) -> Result<PyIndex> {
-        let visible = interrupt::run(py, usize::MAX, &mut Progress::off(), |monitor| {
-            self.0.hold(monitor)?.visible()
-        })?;
+        let visible =
+            interrupt::run(py, usize::MAX, &mut Progress::off(), |monitor| self.0.hold(monitor)?.visible())?;
         let Some(snapshot) = visible else {
             return Err(Error::EmptyIndex(format!("{} has no rows", self.0.key)).into());
         };
