@@ -77,6 +77,7 @@ class Parquet(Place):
         self.filesystem: Any = None
         (folder / "docs").mkdir()
         self.backend = rv.ParquetBackend("parquet", folder)
+        self.backend.register("docs", "docs")
 
     def _write(self, place: int) -> None:
         path = f"{self.folder}/docs/{place:04}.parquet"
@@ -119,6 +120,7 @@ class S3(Parquet):
         self.backend = rv.ParquetBackend(
             "s3", f"s3://{self.folder}", endpoint=endpoint, region="us-east-1", allow_http=True, **keys
         )
+        self.backend.register("docs", "docs")
 
 
 NATIVE: dict[str, Callable[[Path, Any], Place]] = {

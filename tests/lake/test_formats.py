@@ -232,6 +232,23 @@ def test_flight_tells_its_generation_in_three_ways(flight_server: str) -> None:
     assert by_records.tell(info(plain_schema, path, [], 5)) == 5
 
 
+def test_flight_gives_columns_that_are_aligned(flight_server: str) -> None:
+    client = pyarrow.flight.FlightClient(flight_server)
+    backend = FlightBackend("flight", flight_server)
+    for length in range(1, 9):
+        # Names and texts of odd lengths move what comes after them.
+        table = make(50).append_column("x" * length, pa.array(["y" * length] * 50))
+        writer, _ = client.do_put(pyarrow.flight.FlightDescriptor.for_path("odd", "replace"), table.schema)
+        with writer:
+            writer.write_table(table)
+        for batch in backend.pull("odd", PullRequest()):
+            vectors = batch.column("vector").values
+            assert vectors.buffers()[1].address % 4 == 0
+            assert batch.column("lang").buffers()[1].address % 4 == 0
+            assert batch.column("id").buffers()[1].address % 8 == 0
+    client.close()
+
+
 def test_flight_without_a_server_is_an_error() -> None:
     backend = FlightBackend("flight", "grpc://127.0.0.1:1")
     with pytest.raises(pyarrow.flight.FlightUnavailableError):
