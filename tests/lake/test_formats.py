@@ -25,7 +25,6 @@ from ruvector.lake.adapters import (
     IcebergBackend,
     LanceBackend,
 )
-from ruvector.lake.conditions import normal_form
 from tests.lake.places import lists
 from tests.lake.rows import DIM, make, nearest, plain
 
@@ -88,7 +87,7 @@ def test_iceberg_leaves_out_files_that_a_filter_rules_out(catalog: SqlCatalog) -
     gone = [task.file.file_path for task in docs.scan(row_filter="id < 100").plan_files()]
     assert len(gone) == 1
     Path(gone[0].removeprefix("file://")).unlink()
-    found = pulled(backend, "library.docs", columns=("id",), filter=normal_form([("id", ">=", 150)]))
+    found = pulled(backend, "library.docs", columns=("id",), filter=((("id", ">=", 150),),))
     assert sorted(found.column("id").to_pylist()) == list(range(150, 300))
 
 
@@ -107,7 +106,7 @@ def test_delta_partitions_are_columns(tmp_path: Path) -> None:
     write_deltalake(tmp_path / "docs", table, partition_by=["lang"])
     backend = DeltaBackend("delta", tmp_path)
     assert plain(pulled(backend, "docs").select(table.column_names)) == plain(table)
-    found = pulled(backend, "docs", columns=("id",), filter=normal_form([("lang", "=", "de")]))
+    found = pulled(backend, "docs", columns=("id",), filter=((("lang", "=", "de"),),))
     assert sorted(found.column("id").to_pylist()) == [1, 7, 13, 19, 25]
 
 
@@ -125,7 +124,7 @@ def test_delta_with_mapped_columns_is_read_by_its_own_engine(
     backend = DeltaBackend("delta", tmp_path)
     assert backend.layout("docs").pieces == ()
     assert plain(pulled(backend, "docs", columns=columns)) == plain(table.select(columns))
-    found = pulled(backend, "docs", columns=columns, filter=normal_form([("lang", "=", "it's")]))
+    found = pulled(backend, "docs", columns=columns, filter=((("lang", "=", "it's"),),))
     assert sorted(found.column("id").to_pylist()) == [3, 9, 15, 21, 27, 33, 39]
 
 
