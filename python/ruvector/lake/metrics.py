@@ -67,8 +67,8 @@ class PrometheusCollector:
     >>> from ruvector.lake.metrics import PrometheusCollector
     >>> registry = CollectorRegistry()
     >>> collector = PrometheusCollector(rv.RuLake.builder().build(), registry)
-    >>> registry.get_sample_value("ruvector_lake_entries")
-    0.0
+    >>> registry.get_sample_value("ruvector_lake_entries") == 0
+    True
     """
 
     def __init__(
