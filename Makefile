@@ -27,8 +27,8 @@ SOURCES := pyproject.toml README.md $(wildcard Cargo.*) $(shell find rust python
 EXTENSION_SOURCES := tools/duckdb_extension.py sql/duckdb/extension.sql $(wildcard Cargo.*) $(shell find rust/core rust/duckdb \
 	-type f \( -name '*.rs' -o -name '*.toml' -o -name '*.txt' \) 2>/dev/null)
 
-.PHONY: help demo test build lint test-rust test-neon test-python bench bench-smoke bench-peers bench-kernels \
-	fmt clean
+.PHONY: help demo test build lint test-rust test-neon test-python engines bench bench-smoke bench-peers bench-kernels \
+	fmt clean $(OLD_POLARS:%=engine-polars-%) $(OLD_DUCKDB:%=engine-duckdb-%) $(OLD_DATAFUSION:%=engine-datafusion-%)
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 14
@@ -59,21 +59,25 @@ test-neon: ## the tests of the kernels on aarch64, by an emulator (tools/test_ne
 
 test-python: $(DEV) $(WHEEL) $(ENGINES) $(UPSTREAM) ## the tests of the wheel, each engine, each example, its size and import time
 	$(BIN)/python -m pytest
-	for version in $(OLD_POLARS); do \
-		PYTHONPATH=.venv/engines/polars-$$version POLARS_EXPECTED=$$version \
-			$(BIN)/python -m pytest tests/python/test_polars*.py; \
-	done
-	for version in $(OLD_DUCKDB); do \
-		PYTHONPATH=.venv/engines/duckdb-$$version DUCKDB_EXPECTED=$$version \
-			$(BIN)/python -m pytest tests/python/test_duckdb*.py tests/sql tests/doors; \
-	done
-	for version in $(OLD_DATAFUSION); do \
-		PYTHONPATH=.venv/engines/datafusion-$$version DATAFUSION_EXPECTED=$$version \
-			$(BIN)/python -m pytest tests/python/test_datafusion*.py tests/sql tests/doors; \
-	done
+	$(MAKE) --no-print-directory -j2 --output-sync=target engines
 	for example in examples/*/main.py; do echo "$$example"; $(BIN)/python -W error "$$example"; done
 	$(MAKE) --no-print-directory bench-smoke
 	$(BIN)/python tools/check_wheel.py
+
+# Two at a time: none of them keeps two cores busy.
+engines: $(OLD_POLARS:%=engine-polars-%) $(OLD_DUCKDB:%=engine-duckdb-%) $(OLD_DATAFUSION:%=engine-datafusion-%)
+
+$(OLD_POLARS:%=engine-polars-%): engine-polars-%:
+	PYTHONPATH=.venv/engines/polars-$* POLARS_EXPECTED=$* \
+		$(BIN)/python -m pytest -p no:cacheprovider tests/python/test_polars*.py
+
+$(OLD_DUCKDB:%=engine-duckdb-%): engine-duckdb-%:
+	PYTHONPATH=.venv/engines/duckdb-$* DUCKDB_EXPECTED=$* \
+		$(BIN)/python -m pytest -p no:cacheprovider tests/python/test_duckdb*.py tests/sql tests/doors
+
+$(OLD_DATAFUSION:%=engine-datafusion-%): engine-datafusion-%:
+	PYTHONPATH=.venv/engines/datafusion-$* DATAFUSION_EXPECTED=$* \
+		$(BIN)/python -m pytest -p no:cacheprovider tests/python/test_datafusion*.py tests/sql tests/doors
 
 bench: $(DEV) $(WHEEL) ## recall and queries per second over the examples, beside numpy and what else is installed
 	$(BIN)/python -m benches.peers

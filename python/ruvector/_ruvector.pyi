@@ -474,7 +474,7 @@ def buffer_addresses(data: VectorSource, column: str | None = None) -> list[int]
     copied.
     """
 
-def plan_reference(index: Index, *, keep: bool = True) -> dict[str, str | None]:
+def plan_reference(index: Index | LakeTarget, *, keep: bool = True) -> dict[str, str | None]:
     """Return how a query plan should name an index. For `ruvector.polars`."""
 
 def plan_filter(index: Index, filter: Filter) -> dict[str, bytes | list[str]]:
@@ -1629,7 +1629,9 @@ class Lake:
 
 @final
 class LakeTarget:
-    def describe(self) -> tuple[int, IdType, int]: ...
+    def describe(self) -> tuple[int, IdType, int, Metric]: ...
+    def index(self) -> Index: ...
+    def where(self, filter: Dnf | None) -> LakeTarget: ...
 
 @final
 class LakeAnswer:
@@ -1640,13 +1642,24 @@ class LakeAnswer:
     def shards(self) -> list[tuple[Any, ...]]: ...
     @property
     def partial(self) -> bool: ...
+    @property
+    def one(self) -> bool: ...
     def __arrow_c_schema__(self) -> object: ...
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
 
 @final
 class LakeRows:
-    """Rows of a collection as Arrow, to be read once."""
+    """Rows of a collection as Arrow, to be read once: as a stream, or batch by batch as an iterator."""
+
+    def empty(self) -> LakeRows:
+        """Return a stream without rows, for its schema."""
+
+    def __iter__(self) -> Self:
+        """Return itself."""
+
+    def __next__(self) -> LakeRows:
+        """Return the next batch, as a stream of one."""
 
     def __arrow_c_schema__(self) -> object:
         """Return the schema of the rows as a capsule."""

@@ -10,7 +10,7 @@ The contract is ``sql/contract.md``.
 from __future__ import annotations
 
 from ruvector._sql.asked import Asked
-from ruvector._sql.catalog import Catalog, Pin
+from ruvector._sql.catalog import Catalog, Pin, is_nameable
 from ruvector._sql.functions import build, distance, info, measure_recall, quantize, search, within
 from ruvector._sql.statements import Statements
 
@@ -22,6 +22,7 @@ __all__ = [
     "build",
     "distance",
     "info",
+    "is_nameable",
     "measure_recall",
     "quantize",
     "search",

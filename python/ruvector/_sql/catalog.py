@@ -1,4 +1,4 @@
-"""Indexes by name and by path, and what a statement sees of them."""
+"""Indexes by name and by path, collections of lakes by address, and what a statement sees of them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ from ruvector._sql.refusal import quoted, refuse
 from ruvector.errors import PersistError
 
 if TYPE_CHECKING:
-    from ruvector._ruvector import Index
+    from typing import TypeAlias, TypeGuard
 
-__all__ = ["Catalog", "Pin"]
+    from ruvector._ruvector import Index
+    from ruvector.lake import LakeCollection, RuLake
+
+    Nameable: TypeAlias = Index | LakeCollection | RuLake
+    """What can have a name in SQL. The collections of a lake have addresses, whatever the lake's name is."""
+
+__all__ = ["Catalog", "Pin", "is_nameable"]
+
+LAKE = "lake://"
 
 
 @dataclass(frozen=True)
@@ -53,23 +61,31 @@ class _Opened(NamedTuple):
 
 class Catalog:
     """
-    The indexes that statements may ask for. Safe to use from many threads at once.
+    What statements may search. Safe to use from many threads at once.
 
-    A name comes first. What is no name is the path of a saved index, which is opened once, and again when the
-    file was replaced.
+    A name comes first, of an index or of a lake's collection. ``lake://backend/collection`` is the collection
+    of the one registered lake that has the backend. What is neither is the path of a saved index, which is
+    opened once, and again when the file was replaced.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._named: dict[str, Index] = {}
+        self._named: dict[str, Nameable] = {}
         self._opened: dict[str, _Opened] = {}
 
-    def register(self, name: str, index: Index) -> None:
+    def register(self, name: str, index: Nameable) -> None:
         """
-        Give an index a name, in place of the one that had it.
+        Give an index, a collection or a lake a name, in place of the one that had it.
 
         Statements that are running go on with what they have pinned.
+
+        Raises
+        ------
+        InvalidParameter
+            If the name is empty, or an address.
         """
+        if name.startswith(LAKE):
+            raise refuse("name", f"no address: {LAKE} is for the collections of lakes", quoted(name))
         if not name:
             raise refuse("name", "at least one character", quoted(name))
         with self._lock:
@@ -86,22 +102,30 @@ class Catalog:
         with self._lock:
             return sorted(self._named)
 
-    def find(self, name: str | None) -> Index:
+    def find(self, name: str | None) -> Index | LakeCollection:
         """
-        Find an index by its name or its path.
+        Find what a name, an address or a path means.
 
         Raises
         ------
         InvalidParameter
-            If there is neither, or `name` is None.
+            If it means nothing, or `name` is None.
         PersistError
             If there is a file, but no index in it.
+        LakeError
+            If the address is of a collection that there is not.
         """
         if name is None:
             raise refuse("index", "a name or a path", None)
+        if name.startswith(LAKE):
+            return self._collection(name)
         with self._lock:
             named = self._named.get(name)
         if named is not None:
+            from ruvector.lake import RuLake
+
+            if isinstance(named, RuLake):
+                raise refuse("index", f"a collection of the lake: {LAKE}backend/collection", quoted(name))
             return named
         try:
             return self.open(name)
@@ -112,9 +136,29 @@ class Catalog:
             raise refuse("index", expected, quoted(name)) from None
 
     def pin(self, name: str | None) -> Pin:
-        """Find an index, and hold on to the state that it is in. As `find`."""
-        index = self.find(name).snapshot()
+        """
+        Find an index or a collection, and hold on to the state that it is in. As `find`.
+
+        A collection's backend is asked here, once for a statement, as the collection's consistency says.
+        """
+        found = self.find(name)
+        index = found.snapshot() if isinstance(found, _ruvector.Index) else found.index()
         return Pin(name or "", index, index.path)
+
+    def _collection(self, address: str) -> LakeCollection:
+        backend, _, collection = address.removeprefix(LAKE).partition("/")
+        if not backend or not collection:
+            raise refuse("index", f"{LAKE}backend/collection", quoted(address))
+        from ruvector.lake import RuLake
+
+        with self._lock:
+            lakes = {id(named): named for named in self._named.values() if isinstance(named, RuLake)}
+        having = [lake for lake in lakes.values() if backend in lake.backend_ids()]
+        if len(having) != 1:
+            known = sorted({name for lake in lakes.values() for name in lake.backend_ids()})
+            expected = f"a backend of one registered lake ({', '.join(known) or 'there is none'})"
+            raise refuse("index", expected, f"{quoted(address)}, which {len(having)} lakes have")
+        return having[0].collection(collection, backend)
 
     def open(self, path: str) -> Index:
         """
@@ -136,6 +180,13 @@ class Catalog:
             with self._lock:
                 self._opened[key] = _Opened(identity, index)
         return index
+
+
+def is_nameable(value: object) -> TypeGuard[Nameable]:
+    """Tell whether it can have a name in SQL."""
+    from ruvector.lake import LakeCollection, RuLake
+
+    return isinstance(value, (_ruvector.Index, LakeCollection, RuLake))
 
 
 def _identity(path: str) -> _Identity | None:

@@ -6,8 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from ruvector._ruvector import Index
-from ruvector._sql import Catalog
+from ruvector._sql import Catalog, is_nameable
 from ruvector._sql.refusal import refuse
 from ruvector.datafusion.changes import Changes
 from ruvector.datafusion.engine import engine
@@ -18,6 +17,7 @@ from ruvector.datafusion.tables import TableFunctions
 if TYPE_CHECKING:
     from datafusion import SessionContext
 
+    from ruvector._sql.catalog import Nameable
     from ruvector.datafusion.engine import Context
 
 __all__ = ["register", "unregister"]
@@ -26,7 +26,7 @@ _catalogs: WeakKeyDictionary[SessionContext, Catalog] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-def register(ctx: SessionContext, /, **indexes: Index) -> None:
+def register(ctx: SessionContext, /, **indexes: Nameable) -> None:
     """
     Make the SQL functions known to a context, and name indexes for them.
 
@@ -39,11 +39,13 @@ def register(ctx: SessionContext, /, **indexes: Index) -> None:
         The context.
     **indexes
         Indexes by the names that SQL shall have for them. The index stays in memory, and may go on to change.
+        A collection of a lake can have a name, too; and with a lake among them, under whatever name,
+        statements may address each of its collections as ``lake://backend/collection``.
 
     Raises
     ------
     InvalidParameter
-        If what is to be named is no index.
+        If what is to be named is neither.
 
     Examples
     --------
@@ -56,8 +58,8 @@ def register(ctx: SessionContext, /, **indexes: Index) -> None:
     [{'id': 1, 'distance': 1.0}, {'id': 0, 'distance': 18.0}]
     """
     for name, index in indexes.items():
-        if not isinstance(index, Index):  # pyright: ignore[reportUnnecessaryIsInstance] - from untyped callers
-            raise refuse(name, "an index", type(index).__qualname__)
+        if not is_nameable(index):
+            raise refuse(name, "an index, a lake or a collection of one", type(index).__qualname__)
     with _lock:
         catalog = _catalogs.get(ctx)
         if catalog is None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from duckdb import CatalogException
 
-from ruvector._ruvector import Index
+from ruvector._sql.catalog import is_nameable
 from ruvector._sql.refusal import refuse
 from ruvector.duckdb.door import Door
 from ruvector.errors import RuVectorError
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from duckdb import DuckDBPyConnection
+
+    from ruvector._sql.catalog import Nameable
 
 __all__ = ["macros", "register", "unregister"]
 
@@ -41,7 +43,7 @@ _numbers = count(1)
 _lock = threading.Lock()
 
 
-def register(con: DuckDBPyConnection, /, **indexes: Index) -> None:
+def register(con: DuckDBPyConnection, /, **indexes: Nameable) -> None:
     """
     Give a connection the SQL functions, and indexes their names.
 
@@ -56,12 +58,15 @@ def register(con: DuckDBPyConnection, /, **indexes: Index) -> None:
     con
         A connection or a cursor, without an open result.
     **indexes
-        Indexes by name. They are held until `unregister`, or until the database is closed.
+        Indexes by name. They are held until `unregister`, or until the database is closed. A collection of a
+        lake can have a name, too; and with a lake among them, under whatever name, statements may address
+        each of its collections as ``lake://backend/collection``. A statement asks the backend once, as the
+        collection's consistency says, and sees one state.
 
     Raises
     ------
     InvalidParameter
-        If what is to be named is no index.
+        If what is to be named is neither.
 
     Examples
     --------
@@ -74,8 +79,8 @@ def register(con: DuckDBPyConnection, /, **indexes: Index) -> None:
     [(20, 1.0), (10, 18.0)]
     """
     for name, index in indexes.items():
-        if not isinstance(index, Index):  # pyright: ignore[reportUnnecessaryIsInstance] - from untyped callers
-            raise refuse(name, "an index", type(index).__qualname__)
+        if not is_nameable(index):
+            raise refuse(name, "an index, a lake or a collection of one", type(index).__qualname__)
     with _lock:
         door = _door(con)
         if door is None:

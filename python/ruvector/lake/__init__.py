@@ -18,6 +18,7 @@ from ruvector.lake.conditions import RowFilter
 from ruvector.lake.consistency import Consistency
 from ruvector.lake.policy import Decision, Mask, Policy, PolicyRequest, RowPolicy
 from ruvector.lake.rulake import RuLake
+from ruvector.lake.scanning import scan_polars
 from ruvector.lake.session import LakeSession
 from ruvector.lake.stats import CacheStats, Histogram, PerBackendStats
 
@@ -53,4 +54,5 @@ __all__ = [
     "SearchResult",
     "Shard",
     "public_key",
+    "scan_polars",
 ]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 
 if TYPE_CHECKING:
     import polars as pl
-    import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
 
     from ruvector._ruvector import LakeAnswer
+    from ruvector._sql.arrow import Table
     from ruvector.errors import RuVectorError
 
 __all__ = ["LakeBatch", "LakeHits", "SearchResult", "Shard"]
@@ -67,14 +67,14 @@ class _Answered:
         """Whether collections are missing."""
         return self._answer.partial
 
-    def to_arrow(self) -> pa.Table:
+    def to_arrow(self) -> Table:
         """
         Return the long table as a ``pyarrow.Table``.
 
         Its columns are ``query_row``, ``rank`` (0 is the nearest), ``id``, ``distance``, ``backend`` and
         ``collection``. Ids of different types become text.
         """
-        import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
+        from ruvector._sql.arrow import pa
 
         return pa.table(self._answer)
 

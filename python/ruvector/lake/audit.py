@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import polars as pl
-    import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
 
     from ruvector._ruvector import LakeTable
+    from ruvector._sql.arrow import Table
 
 __all__ = ["ArrowTable", "AuditEvents"]
 
@@ -29,9 +29,9 @@ class ArrowTable:
         """Return the number of rows."""
         return f"{type(self).__name__}({len(self)} rows)"
 
-    def to_arrow(self) -> pa.Table:
+    def to_arrow(self) -> Table:
         """Return it as a ``pyarrow.Table``."""
-        import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
+        from ruvector._sql.arrow import pa
 
         return pa.table(self._table)
 

@@ -25,6 +25,10 @@ class NativeBackend:
         self._name = name
         self._native = native
 
+    def native(self) -> LakeLocal | LakeFs | LakeParquet:
+        """Return the extension's handle on it."""
+        return self._native
+
     @property
     def id(self) -> str:
         """What the lake knows the backend by."""
@@ -190,6 +194,8 @@ class FsBackend(NativeBackend):
             If the name could lead out of the folder.
         InvalidParameter
             If there is not one id for every vector.
+        InvalidVectorType
+            If ids are no such integers.
         TooLarge
             If the format cannot hold so much.
         PersistError

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from ruvector.lake.conditions import normal_form
 
 if TYPE_CHECKING:
-    from ruvector._ruvector import LakeMeant, LakeTarget
+    from ruvector._ruvector import Index, LakeMeant, LakeTarget
+    from ruvector.lake.conditions import RowFilter
     from ruvector.lake.searching import Key
-    from ruvector.typing import IdType
+    from ruvector.typing import IdType, Metric
 
 __all__ = ["LakeCollection", "target_of"]
 
@@ -42,6 +45,11 @@ class LakeCollection:
         return self._backend, self._name
 
     @property
+    def target(self) -> LakeTarget:
+        """What plans of Polars hold on to."""
+        return self._native
+
+    @property
     def dim(self) -> int:
         """Elements per vector, of the state that answers now."""
         return self._native.describe()[0]
@@ -51,9 +59,71 @@ class LakeCollection:
         """The type of its ids, of the state that answers now."""
         return self._native.describe()[1]
 
+    @property
+    def metric(self) -> Metric:
+        """The distance it is searched by."""
+        return self._native.describe()[3]
+
     def __len__(self) -> int:
         """Return the number of rows of the state that answers now."""
         return self._native.describe()[2]
+
+    def index(self) -> Index:
+        """
+        Return the index of the state that answers now.
+
+        The backend is asked as the collection's consistency says, and the rows are fetched if the cache does
+        not have them. The index stays as it is, whatever happens to the collection, and can do what any index
+        can: ``within``, ``explain``, ``save``. It refuses changes.
+
+        Returns
+        -------
+        Index
+            Of the rows that the policy and `where` let be found.
+
+        Raises
+        ------
+        EmptyIndex
+            If the collection has no rows.
+        LakeError
+            As `RuLake.search_one`.
+        """
+        return self._native.index()
+
+    def where(self, filter: RowFilter) -> LakeCollection:
+        """
+        Return the same collection without the rows that do not fulfil a filter.
+
+        Parameters
+        ----------
+        filter
+            Conditions, as in `RuLake.search_one`; together with earlier ones.
+
+        Raises
+        ------
+        InvalidParameter
+            If it is no filter.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import polars as pl
+        >>> import ruvector as rv
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> docs = pl.DataFrame(
+        ...     {"id": [1, 2], "v": [[0.0, 0.0], [3.0, 4.0]], "lang": ["en", "de"]},
+        ...     schema_overrides={"v": pl.Array(pl.Float32, 2)},
+        ... )
+        >>> docs.write_parquet(f"{folder.name}/docs.parquet")
+        >>> files = rv.ParquetBackend("files", folder.name)
+        >>> files.register("docs", "docs.parquet")
+        >>> lake = rv.RuLake.builder().build()
+        >>> lake.register_backend(files)
+        >>> german = lake.collection("docs").where([("lang", "=", "de")])
+        >>> german.index().search([0.0, 0.0], k=2).to_polars().select("id", "distance").rows()
+        [(2, 25.0)]
+        """
+        return LakeCollection(self._backend, self._name, self._native.where(normal_form(filter)))
 
     def __repr__(self) -> str:
         """Return backend and name."""
@@ -76,7 +146,7 @@ def pair_of(key: Key, backend: str | None = None) -> tuple[str, str] | str:
     """Return the names that a key means; one name where the backend is left open."""
     from ruvector.lake.consistency import refuse
 
-    given: object = key.key if isinstance(key, LakeCollection) else key
+    given: Any = key.key if isinstance(key, LakeCollection) else key
     match given:
         case str():
             return given if backend is None else (backend, given)

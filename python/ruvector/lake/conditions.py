@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, NoReturn, TypeAlias, cast, get_args
 
 from ruvector.errors import InvalidParameter
@@ -13,9 +13,9 @@ __all__ = ["Condition", "Dnf", "Operator", "RowFilter", "conjunction", "normal_f
 Operator: TypeAlias = Literal["=", "==", "!=", "<", "<=", ">", ">=", "in", "not in"]
 """How a column compares with a value. Nulls fulfil none of them."""
 
-Condition: TypeAlias = tuple[str, Operator, Any]
-"""A column, how it compares, and with what: an integer, a float, a text or a truth; a list of them for ``in``
-and ``not in``."""
+Condition: TypeAlias = tuple[str, str, Any]
+"""A column, how it compares (an `Operator`), and with what: an integer, a float, a text or a truth; a list of
+them for ``in`` and ``not in``."""
 
 RowFilter: TypeAlias = Sequence[Condition] | Sequence[Sequence[Condition]]
 """Conditions that all must hold, or a list of such lists, one of which must."""
@@ -60,12 +60,12 @@ def conjunction(one: Dnf | None, two: Dnf | None) -> Dnf | None:
     return tuple((*first, *second) for first in one for second in two)
 
 
-def _is_condition(given: object) -> bool:
-    return isinstance(given, tuple) and bool(given) and isinstance(given[0], str)
+def _is_condition(given: Any) -> bool:  # noqa: ANN401 - whatever somebody passes
+    return isinstance(given, tuple) and isinstance(next(iter(cast("Any", given)), None), str)
 
 
-def _items(given: object) -> tuple[Any, ...]:
-    if not isinstance(given, Iterable) or isinstance(given, (str, bytes)):
+def _items(given: Any) -> tuple[Any, ...]:  # noqa: ANN401 - whatever somebody passes
+    if isinstance(given, (str, bytes)) or not hasattr(given, "__iter__"):
         _refuse("a list of conditions (column, operator, value), or a list of such lists", repr(given))
     return tuple(given)
 
@@ -80,8 +80,8 @@ def _condition(given: object) -> Condition:
     if not isinstance(operator, str) or operator not in _OPERATORS:
         _refuse(f"one of {', '.join(get_args(Operator))}", repr(operator))
     if operator in {"in", "not in"}:
-        return column, cast("Operator", operator), tuple(_scalar(each) for each in _items(value))
-    return column, cast("Operator", "=" if operator == "==" else operator), _scalar(value)
+        return column, operator, tuple(_scalar(each) for each in _items(value))
+    return column, "=" if operator == "==" else operator, _scalar(value)
 
 
 def _scalar(value: object) -> int | float | str | bool:

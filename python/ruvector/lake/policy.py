@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from ruvector.lake.conditions import normal_form
 
@@ -90,7 +90,7 @@ def decider(policy: Policy) -> Callable[[str | None, str, str, Action], Decided]
     """Return a policy as the extension calls it."""
 
     def decide(principal: str | None, backend: str, collection: str, action: Action) -> Decided:
-        answer = policy(PolicyRequest(principal, backend, collection, action))
+        answer = cast("object", policy(PolicyRequest(principal, backend, collection, action)))
         if answer is None or isinstance(answer, bool):
             return answer is not False, None, []
         if not isinstance(answer, Decision):

@@ -85,11 +85,11 @@ class RuLake(Searching):
         TypeError
             If it is no backend.
         """
-        native: Any = backend
-        if isinstance(backend, NativeBackend):
-            native = backend._native  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-        elif not isinstance(backend, BackendAdapter):
-            raise TypeError(f"backend: expected a backend or a BackendAdapter, got {type(backend).__name__}")
+        native = cast("object", backend)
+        if isinstance(native, NativeBackend):
+            native = native.native()
+        elif not isinstance(native, BackendAdapter):
+            raise TypeError(f"backend: expected a backend or a BackendAdapter, got {type(native).__name__}")
         self._native.register(native, deadline, concurrency)
 
     def backend_ids(self) -> list[str]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence
     from typing import SupportsIndex
 
-    from ruvector._ruvector import Lake, LakeAsking, LakeMeant
+    from ruvector._ruvector import Lake, LakeAnswer, LakeAsking, LakeMeant
     from ruvector.lake.conditions import RowFilter
     from ruvector.typing import Queries
 
@@ -237,8 +237,8 @@ class Searching:
         Returns
         -------
         LakeHits or LakeBatch
-            `LakeHits` for one query given as such (one-dimensional), `LakeBatch` for a column of them. Its
-            ``shards`` tell how each collection fared.
+            `LakeHits` for one query given as such (an array of one dimension, a column of numbers),
+            `LakeBatch` for a column of them. Its ``shards`` tell how each collection fared.
 
         Raises
         ------
@@ -265,8 +265,7 @@ class Searching:
         asking["push_down"] = push_down
         asking["hedge"] = hedge
         needed(query)
-        made = LakeHits if is_one(query) else LakeBatch
-        return made(self._native.search(query, "query", meant, asking))
+        return either(self._native.search(query, "query", meant, asking))
 
     def search_one_async(
         self,
@@ -402,8 +401,9 @@ class Searching:
         asking["push_down"] = push_down
         asking["hedge"] = hedge
         needed(query)
-        made: type[LakeHits | LakeBatch] = LakeHits if is_one(query) else LakeBatch
-        return awaited(lambda settle: self._native.search_async(settle, query, "query", meant, asking), made)
+        return awaited(
+            lambda settle: self._native.search_async(settle, query, "query", meant, asking), either
+        )
 
 
 def asked(
@@ -454,11 +454,6 @@ def needed(query: object) -> None:
         raise TypeError("search_federated() missing 1 required argument: 'query'")
 
 
-def is_one(query: object) -> bool:
-    """Tell whether a query was given as one vector and not as a column of vectors."""
-    shape = getattr(query, "ndim", None)
-    if shape is not None:
-        return bool(shape == 1)
-    if isinstance(query, (list, tuple)):
-        return not query or isinstance(query[0], (int, float)) or getattr(query[0], "ndim", None) == 0
-    return False
+def either(answer: LakeAnswer) -> LakeHits | LakeBatch:
+    """Return an answer to one query or to a column of them."""
+    return LakeHits(answer) if answer.one else LakeBatch(answer)

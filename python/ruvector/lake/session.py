@@ -19,7 +19,8 @@ class LakeSession(Searching):
     """
     A view of a lake in which each collection stays in the state of its first search.
 
-    `RuLake.session` makes one. It searches as the lake does. Used with ``with`` it lets go of what it has seen at the end.
+    `RuLake.session` makes one. It searches as the lake does. Used with ``with`` it lets go of what it has
+    seen at the end.
     """
 
     __slots__ = ()

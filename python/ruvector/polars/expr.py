@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ruvector._ruvector import Index
+    from ruvector.lake import LakeCollection
     from ruvector.typing import Filter, Metric
 
     Vector: TypeAlias = Sequence[float] | npt.NDArray[np.floating[Any]]
@@ -25,7 +26,7 @@ __all__ = ["distance", "knn"]
 
 def knn(
     expr: pl.Expr | str,
-    index: Index,
+    index: Index | LakeCollection,
     k: SupportsIndex = 10,
     *,
     filter: Filter | None = None,
@@ -49,7 +50,8 @@ def knn(
         or ``Binary`` (what ``fixed_size_binary`` becomes in Polars).
     index
         What to search. The eight indexes used last in expressions are kept in memory, so that one that no
-        variable holds is still there when the plan runs.
+        variable holds is still there when the plan runs. A collection of a lake is searched in the state that
+        it has when the plan runs: its backend is asked for each batch, as its consistency says.
     filter
         The rows that may be found, as in `Index.search`. The expression holds the ids that are allowed now:
         rows that are added later are not found.

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from typing import Any, SupportsIndex
 
     from ruvector._ruvector import Index
-    from ruvector.typing import Filter, Metric
+    from ruvector.lake import LakeCollection
+    from ruvector.typing import Filter, IdType, Metric
 
 __all__ = ["knn_join"]
 
@@ -41,7 +42,7 @@ def knn_join(
     k: SupportsIndex = 10,
     how: How = "inner",
     metric: Metric | None = None,
-    index: Index | None = None,
+    index: Index | LakeCollection | None = None,
     id: str | None = None,
     filter: Filter | None = None,
     recall: float = 0.99,
@@ -74,7 +75,7 @@ def knn_join(
     metric
         The distance, ``"l2sq"`` by default. An index brings its own.
     index
-        An index over the right frame.
+        An index over the right frame, or the collection of a lake that holds its rows.
     id
         A column of the right frame whose values identify its rows, integers or strings; with `index`, the
         one whose values are the index's ids. Default: the row number. The right frame is read twice then,
@@ -192,13 +193,16 @@ class _Join:
             _expect(self.right_schema, "id", self.id)
         self.right_on = self.keys.right or ""
 
-    def with_index(self, index: Index, filter: Filter | None = None, *, keep: bool = True) -> pl.LazyFrame:
+    def with_index(
+        self, index: Index | LakeCollection, filter: Filter | None = None, *, keep: bool = True
+    ) -> pl.LazyFrame:
         """Search an index that is there."""
-        self._check_dims("the index", index.dim)
-        if self.id_type(index) != index.id_type:
-            found = "row numbers" if self.id is None else f"{self.id} ({self.right_schema[self.id]})"
-            raise plugin.refuse("id", f"a column of the index's ids ({index.id_type})", found)
         options = self.options | plugin.index_options(index, filter, keep=keep)
+        self._check_dims("the index", options["dim"])
+        id_type: IdType = options["id_type"]
+        if self.id_type(id_type) != id_type:
+            found = "row numbers" if self.id is None else f"{self.id} ({self.right_schema[self.id]})"
+            raise plugin.refuse("id", f"a column of the index's ids ({id_type})", found)
         return self._finish(self._queries(), [], options)
 
     def building(self, metric: Metric) -> pl.LazyFrame:
@@ -276,14 +280,14 @@ class _Join:
             message = f"dimension mismatch: {expected_by} has {expected}, {actual_by} has {actual}"
             raise DimensionMismatch(message, expected=expected, actual=actual)
 
-    def id_type(self, index: Index | None = None) -> str:
+    def id_type(self, given: IdType | None = None) -> str:
         """Return the type of the ids of an index over the right frame; of integers, the one given."""
         if self.id is None:
             return "int64"
         dtype = self.right_schema[self.id]
         if dtype.is_integer():
-            if index is not None and index.id_type != "str":
-                return index.id_type
+            if given is not None and given != "str":
+                return given
             return "int64" if dtype.is_signed_integer() else "uint64"
         if dtype == pl.String:
             return "str"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from ruvector._ruvector import Index
+    from ruvector.lake import LakeCollection
     from ruvector.typing import Filter
 
 __all__ = ["call", "refuse", "search_options"]
@@ -90,8 +91,13 @@ def search_options(
     }
 
 
-def index_options(index: Index, filter: Filter | None = None, *, keep: bool = True) -> dict[str, Any]:
-    """Return how a plan names an index, and what has to be known of it when the plan is made."""
-    reference = _ruvector.plan_reference(index, keep=keep)
-    allowed = None if filter is None else _ruvector.plan_filter(index, filter)
-    return {"index": reference, "dim": index.dim, "id_type": index.id_type, "filter": allowed}
+def index_options(
+    index: Index | LakeCollection, filter: Filter | None = None, *, keep: bool = True
+) -> dict[str, Any]:
+    """Return how a plan names what it searches, and what has to be known of it when the plan is made."""
+    if isinstance(index, _ruvector.Index):
+        reference, state = _ruvector.plan_reference(index, keep=keep), index
+    else:
+        reference, state = _ruvector.plan_reference(index.target, keep=keep), index.index()
+    allowed = None if filter is None else _ruvector.plan_filter(state, filter)
+    return {"index": reference, "dim": state.dim, "id_type": state.id_type, "filter": allowed}

@@ -9,6 +9,7 @@ use ruvector_core::{Metric, rotate};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    backend::{Piece, State},
     error::{Error, Result},
     folder,
     generation::Generation,
@@ -23,7 +24,10 @@ const FORMAT_VERSION: u64 = 2;
 const MAX_FILE: u64 = 65_536;
 const MAX_TEXT: usize = 4096;
 const MAX_WITNESS: usize = 128;
-const MAX_SELECTION: usize = 16_384;
+const MAX_SELECTION: usize = 8192;
+/// The most bytes of pieces, and what one takes besides its name.
+const MAX_PIECES: usize = 24_576;
+const PIECE_BYTES: usize = 64;
 
 /// One state of one collection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +51,11 @@ pub struct Bundle {
     pub content: Option<Content>,
     /// The index file beside the bundle, if there is one.
     pub index: Option<IndexFile>,
+    /// What the rows were read from, where that is known and not too much to tell: whoever is warmed from here can go on
+    /// with rows that were added since.
+    pub source: Option<Source>,
+    /// The file beside the bundle with the ids of rows that are deleted for the lake, if there is one.
+    pub forgotten: Option<IndexFile>,
     /// What the lake carries and does not read.
     pub tags: Tags,
 }
@@ -82,14 +91,34 @@ pub struct Content {
     pub digest: String,
 }
 
-/// An index file beside a bundle.
+/// The columns and the pieces that rows were read from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// The column of vectors.
+    pub vector: String,
+    /// The column of ids, if there is one.
+    pub id: Option<String>,
+    /// What the rows were made of, in their order.
+    pub pieces: Vec<Piece>,
+}
+
+impl Source {
+    /// That of a state; `None` if it tells nothing, or more than a bundle has room for.
+    pub(crate) fn of(state: &State) -> Option<Self> {
+        let State { vector, id, pieces, .. } = state.clone();
+        let bytes: usize = pieces.iter().map(|piece| piece.name.len() + PIECE_BYTES).sum();
+        (!pieces.is_empty() && bytes <= MAX_PIECES).then_some(Self { vector, id, pieces })
+    }
+}
+
+/// A file beside a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexFile {
     /// Its name in the bundle's folder.
     pub file: String,
     /// Its length.
     pub bytes: u64,
-    /// The BLAKE3 digest that the file states of itself.
+    /// Its BLAKE3 digest; an index states its own.
     pub digest: String,
 }
 
@@ -147,6 +176,10 @@ struct Ours {
     content: Option<Content>,
     #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<IndexFile>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    forgotten: Option<IndexFile>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<Source>,
     witness: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     signature: Option<Signature>,
@@ -194,6 +227,8 @@ impl Bundle {
                 selection: self.selection.clone(),
                 content: self.content.clone(),
                 index: self.index.clone(),
+                forgotten: self.forgotten.clone(),
+                source: self.source.clone(),
                 witness: witness.to_hex(),
                 signature: signer.map(|signer| signer.sign(&witness)),
             }),
@@ -243,8 +278,8 @@ impl Bundle {
         }
         cap("rvf_witness", &file.rvf_witness, MAX_WITNESS)?;
         let complete = file.ruvector.is_some();
-        let (coding, selection, content, index, ours) = match file.ruvector {
-            None => (Coding::new(Metric::L2Sq, 1), None, None, None, None),
+        let (coding, selection, content, files, ours) = match file.ruvector {
+            None => (Coding::new(Metric::L2Sq, 1), None, None, (None, None, None), None),
             Some(ours) => {
                 let metric =
                     ours.metric.parse().map_err(|error: ruvector_core::Error| refuse(error.to_string()))?;
@@ -254,7 +289,13 @@ impl Bundle {
                     rotation: ours.rotation,
                     rotation_generator: ours.rotation_generator,
                 };
-                (coding, ours.selection, ours.content, ours.index, Some((ours.witness, ours.signature)))
+                (
+                    coding,
+                    ours.selection,
+                    ours.content,
+                    (ours.index, ours.forgotten, ours.source),
+                    Some((ours.witness, ours.signature)),
+                )
             }
         };
         let bundle = Self {
@@ -266,7 +307,9 @@ impl Bundle {
             coding,
             selection,
             content,
-            index,
+            index: files.0,
+            forgotten: files.1,
+            source: files.2,
             tags: Tags {
                 pii_policy: file.pii_policy,
                 lineage_id: file.lineage_id,

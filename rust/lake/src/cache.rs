@@ -61,6 +61,9 @@ pub(crate) struct Evicted {
     pub(crate) keys: Vec<Key>,
 }
 
+/// A collection, and what is to be shown in place of its whole index.
+type Shown = (Key, Option<Arc<Snapshot>>);
+
 /// What a new pointer did.
 #[derive(Debug, Default)]
 pub(crate) struct Moved {
@@ -129,18 +132,14 @@ impl Cache {
     }
 
     /// Puts an index that went to a file in the place it had to leave, if it is still wanted there.
-    pub(crate) fn reinstall(&self, entry: &Arc<Entry>, keys: &[Key]) -> (bool, Vec<Evicted>) {
+    pub(crate) fn reinstall(&self, entry: &Arc<Entry>, keys: Vec<Shown>) -> (bool, Vec<Evicted>) {
         let address = entry.address;
         let mut state = self.lock();
         if state.entries.contains_key(&address) {
             return (false, Vec::new());
         }
-        for key in keys {
-            state.pointers.entry(key.clone()).or_insert_with(|| Pointer {
-                address,
-                checked: entry_age(),
-                shown: None,
-            });
+        for (key, shown) in keys {
+            state.pointers.entry(key).or_insert_with(|| Pointer { address, checked: entry_age(), shown });
         }
         if !state.pointers.values().any(|pointer| pointer.address == address) {
             return (false, Vec::new());
@@ -234,6 +233,7 @@ impl State {
     }
 
     /// Evicts what was not used for longest until the rest fits; the newest goes last, and only if it alone is too large.
+    /// Where bytes are short, what lies in a file goes after what does not: there is little to be had from it.
     fn make_room(&mut self, budget: Budget, newest: Witness) -> Vec<Evicted> {
         let mut evicted = Vec::new();
         while self.bytes > budget.bytes || self.entries.len() > budget.entries {
@@ -242,9 +242,12 @@ impl State {
                     .iter()
                     .any(|(key, pointer)| pointer.address == *address && self.pinned.contains(key))
             };
+            let crowded = self.entries.len() > budget.entries;
             let free = self.entries.iter().filter(|(address, _)| !held(address));
             let Some(victim) = free
-                .min_by_key(|(address, slot)| (**address == newest, slot.used))
+                .min_by_key(|(address, slot)| {
+                    (**address == newest, !crowded && slot.entry.is_spilled(), slot.used)
+                })
                 .map(|(&address, _)| address)
             else {
                 break;

@@ -26,6 +26,9 @@ use crate::{
     watch::{Deadline, Watch},
 };
 
+/// The digest of a schema, and rows.
+type Pulled = (String, Option<rows::Rows>);
+
 /// How often a collection is read that changes while it is read.
 const ATTEMPTS: u32 = 3;
 /// Unknown collections that are remembered at once.
@@ -81,7 +84,9 @@ impl RuLake {
         }
         let member = self.member(&key.backend)?;
         let entry = self.checked(&member, &configured, watch)?;
-        Ok(self.pin(key, self.held(key, entry)))
+        let held = self.shared.cache.get(key).map(|(held, _)| held);
+        let held = held.filter(|held| Arc::ptr_eq(&held.entry, &entry));
+        Ok(self.pin(key, held.unwrap_or_else(|| self.held(key, entry))))
     }
 
     /// The index that answers for a collection now, without asking any backend.
@@ -170,7 +175,7 @@ impl RuLake {
         stop: &dyn Monitor,
     ) -> Result<Arc<Entry>> {
         let key = watch.key;
-        let before = self.shared.cache.peek(key);
+        let mut before = self.shared.cache.peek(key);
         for _ in 0..ATTEMPTS {
             let bundle = Self::describe(configured, &state);
             if let Some(entry) = self.shared.cache.find(bundle.address()) {
@@ -200,11 +205,14 @@ impl RuLake {
                 (state, asked) = (now, checked);
                 continue;
             }
-            let (schema, pulled) = pulled?;
+            let pulled = pulled?;
             self.shared.known.count(key, Event::Pulled(began.elapsed()));
             let grown = since.map(|(entry, _)| entry);
-            let entry = self.code(key, bundle, state.clone(), grown, pulled, schema, stop)?;
-            let Some(entry) = entry else { continue };
+            let entry = self.code(key, bundle, state.clone(), grown, pulled, stop)?;
+            let Some(entry) = entry else {
+                before = None;
+                continue;
+            };
             self.install(key, &entry, asked);
             return Ok(entry);
         }
@@ -213,14 +221,9 @@ impl RuLake {
     }
 
     /// Reads rows, and the digest of their schema.
-    fn pull(
-        &self,
-        member: &Arc<Member>,
-        reading: Reading,
-        watch: Watch<'_>,
-    ) -> Result<(String, Option<rows::Rows>)> {
+    fn pull(&self, member: &Arc<Member>, reading: Reading, watch: Watch<'_>) -> Result<Pulled> {
         let (member, collection) = (Arc::clone(member), watch.key.collection.clone());
-        let call: Call<(String, Option<rows::Rows>)> = Arc::new(move |monitor: &dyn Monitor| {
+        let call: Call<Pulled> = Arc::new(move |monitor: &dyn Monitor| {
             let stream = member.backend.pull(&collection, &reading.pull())?;
             let schema = rows::fingerprint(&stream.schema(), &reading.state)?;
             Ok((schema, rows::read(member.backend.id(), stream, &reading, monitor)?))
@@ -235,8 +238,7 @@ impl RuLake {
         bundle: Bundle,
         state: State,
         before: Option<&Arc<Entry>>,
-        rows: Option<rows::Rows>,
-        schema: String,
+        (schema, rows): Pulled,
         stop: &dyn Monitor,
     ) -> Result<Option<Arc<Entry>>> {
         let (began, pool) = (Instant::now(), &self.shared.pool);
@@ -256,7 +258,15 @@ impl RuLake {
     pub(crate) fn install(&self, key: &Key, entry: &Arc<Entry>, since: Instant) {
         self.shared.unknown.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
         self.shared.cache.pin(key, self.shared.known.keep(key).configured().settings.pinned);
-        let moved = self.shared.cache.install(key, &self.held(key, entry.clone()), since);
+        let moved = loop {
+            let forgotten = self.shared.forgotten.get(key);
+            let moved = self.shared.cache.install(key, &self.held(key, Arc::clone(entry)), since);
+            // Rows that were forgotten in between must not be shown.
+            if forgotten.as_ref().map(Arc::as_ptr) == self.shared.forgotten.get(key).as_ref().map(Arc::as_ptr)
+            {
+                break moved;
+            }
+        };
         if moved.freed {
             self.shared.known.count(key, Event::Invalidated);
         }
@@ -271,8 +281,13 @@ impl RuLake {
             }
             let Some(folder) = &self.shared.spill else { continue };
             // What cannot be written is gone, as it would be without a folder; the next search fetches it again.
-            if let Ok(Some(spilled)) = entry.spilled(folder, &self.shared.pool) {
-                let (kept, more) = self.shared.cache.reinstall(&Arc::new(spilled), &keys);
+            if let Ok(Some(spilled)) = entry.spilled(&folder.path(), &self.shared.pool) {
+                let spilled = Arc::new(spilled);
+                let held = keys.iter().map(|key| (key.clone(), self.held(key, Arc::clone(&spilled)).shown));
+                let (kept, more) = self.shared.cache.reinstall(&spilled, held.collect());
+                for key in &keys {
+                    self.show(key);
+                }
                 if kept {
                     for key in &keys {
                         self.shared.known.count(key, Event::Spilled);

@@ -10,14 +10,14 @@ use ruvector_core::{
     Hits, Index, Live, Monitor, Pool, Unwatched, Vectors,
     filter::Filter,
     format::Keep,
-    index::{BuildParams, SearchParams},
+    index::{BuildParams, SearchParams, SharedBounds},
     live::{Retrain, Snapshot},
 };
 use tempfile::TempPath;
 
 use crate::{
     backend::State,
-    bundle::Bundle,
+    bundle::{Bundle, Content},
     error::{Error, Result},
     predicate::Predicate,
     rows::{Digester, Rows},
@@ -136,7 +136,7 @@ impl Entry {
 
     /// Whether rows can be added: see [`Entry::extended`].
     pub(crate) fn can_grow(&self) -> bool {
-        self.table.as_ref().is_some_and(|table| table.digest.is_some() && table.is_latest(&lock(&table.live)))
+        self.table.as_ref().is_some_and(|table| table.is_latest(&lock(&table.live)))
     }
 
     /// The entry of the state that has these rows besides; only they are coded. `None` if somebody else has added rows
@@ -150,7 +150,7 @@ impl Entry {
         monitor: &dyn Monitor,
     ) -> Result<Option<Self>> {
         let (Some(table), Some(content)) = (&self.table, &self.bundle.content) else { return Ok(None) };
-        let Some(mut digest) = table.digest.clone() else { return Ok(None) };
+        let Some(mut digest) = table.digest(content)? else { return Ok(None) };
         let live = lock(&table.live);
         if !table.is_latest(&live) {
             return Ok(None);
@@ -235,20 +235,17 @@ impl Entry {
 }
 
 impl Held {
-    pub(crate) fn whole(entry: Arc<Entry>) -> Self {
-        Self { entry, shown: None }
-    }
-
     /// The nearest rows of each query; none where there are no rows.
     pub(crate) fn search(
         &self,
         queries: &Vectors,
         params: &SearchParams,
+        bounds: Option<&SharedBounds>,
         pool: &Pool,
         monitor: &dyn Monitor,
     ) -> Result<Option<Hits>> {
         let Some(snapshot) = self.snapshot() else { return Ok(None) };
-        Ok(Some(snapshot.search(queries, params, pool, monitor)?))
+        Ok(Some(snapshot.search_sharing(queries, params, bounds, pool, monitor)?))
     }
 
     /// The rows that may be found.
@@ -263,6 +260,19 @@ impl Held {
 }
 
 impl Table {
+    /// The digests of the rows, to go on from: those of an index that came from a file are taken of its rows, which must
+    /// be what its bundle says.
+    fn digest(&self, content: &Content) -> Result<Option<Digester>> {
+        if let Some(digest) = &self.digest {
+            return Ok(Some(digest.clone()));
+        }
+        let (ids, vectors) = self.snapshot.rows()?;
+        let mut digest = Digester::default();
+        digest.update(&Rows { vectors, ids: Some(ids) });
+        digest.skip_nulls(self.snapshot.index().null_count());
+        Ok((digest.content(content.schema.clone()) == *content).then_some(digest))
+    }
+
     fn is_latest(&self, live: &Live) -> bool {
         Arc::ptr_eq(&live.snapshot(), &self.snapshot)
     }

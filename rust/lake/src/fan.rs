@@ -8,13 +8,13 @@ use std::{
     time::Instant,
 };
 
-use ruvector_core::{Monitor, Vectors};
+use ruvector_core::{Monitor, Vectors, index::SharedBounds};
 
 use crate::{
     cancel::Cancel,
     error::{Error, Result},
     lake::RuLake,
-    search::{SearchOptions, Target},
+    search::{OnError, SearchOptions, Target},
     shard::{self, Ask, Outcome},
     watch::Watch,
 };
@@ -33,23 +33,34 @@ pub(crate) fn fan_out(
 ) -> Result<Vec<Outcome>> {
     let (began, cancel) = (Instant::now(), Cancel::default());
     let (queries, options) = (Arc::new(queries.clone()), Arc::new(options.clone()));
+    let bounds = may_share(targets, &options).then(|| Arc::new(SharedBounds::new(queries.len())));
     let begin = |target: &Target| {
         let (tell, told) = mpsc::sync_channel(1);
         let (lake, key, cancel) = (lake.clone(), Arc::clone(&target.key), cancel.clone());
         let (queries, options) = (Arc::clone(&queries), Arc::clone(&options));
+        let bounds = bounds.clone();
         let (optional, deadline) = (target.optional, target.deadline);
         let workers = lake.shared.workers.clone();
         workers.spawn(move || {
             let watch = Watch { key: &key, deadline, monitor: &cancel, hedge: options.hedge };
-            let ask = Ask { queries: &queries, options: &options };
+            let ask = Ask { queries: &queries, options: &options, bounds: bounds.as_deref() };
+            let outcome = shard::run(&lake, ask, optional, None, watch);
+            // Whoever has the answer may let go of the lake, and expect it to be gone then.
+            drop(lake);
             // Nobody may be listening any more.
-            drop(tell.send(shard::run(&lake, ask, optional, None, watch)));
+            drop(tell.send(outcome));
         });
         told
     };
     let waiting: Vec<mpsc::Receiver<Outcome>> = targets.iter().map(begin).collect();
     let each = targets.iter().zip(waiting);
     each.map(|(target, told)| wait(target, &told, began, &cancel, monitor)).collect()
+}
+
+/// Whether a shard may leave out what others have found nearer: only where each of them is sure to be part of the
+/// answer, as it was when it told the others, or there is none.
+fn may_share(targets: &[Target], options: &SearchOptions) -> bool {
+    targets.len() > 1 && options.on_error == OnError::Raise && options.columns.is_none()
 }
 
 fn wait(

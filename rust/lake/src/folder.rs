@@ -34,6 +34,58 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     }
 }
 
+/// How the names of index files and of files of forgotten ids begin and end; between them is the beginning of a digest,
+/// so that no file is ever written in place of another one.
+pub(crate) const INDEX: (&str, &str) = ("index-", ".rbpx");
+pub(crate) const FORGOTTEN: (&str, &str) = ("forgotten-", ".json");
+/// The digits of it.
+pub(crate) const DIGITS: usize = 16;
+
+const LOCK: &str = ".rulake.lock";
+
+fn is_kind(name: &str, (first, last): (&str, &str)) -> bool {
+    let digits = name.strip_prefix(first).and_then(|rest| rest.strip_suffix(last));
+    digits.is_some_and(|digits| digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Refuses a name that is not one of ours.
+///
+/// # Errors
+/// [`Error::UnsafePath`].
+pub(crate) fn check_kind(name: &str, kind: (&str, &str)) -> Result<()> {
+    check_name(name)?;
+    if is_kind(name, kind) {
+        return Ok(());
+    }
+    let reason = format!("expected {}, {DIGITS} hexadecimal digits and {}", kind.0, kind.1);
+    Err(Error::UnsafePath { name: name.into(), reason })
+}
+
+/// Waits until nobody else changes a folder. The right to do so ends when it is dropped, or with the process.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(crate) fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join(LOCK);
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|error| Error::io(&path, error))?;
+    file.lock().map_err(|error| Error::io(&path, error))?;
+    Ok(file)
+}
+
+/// Removes files of ours that the bundle does not tell of any more. Whoever reads them has them open.
+pub(crate) fn tidy(folder: &Path, kept: &[&str]) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if [INDEX, FORGOTTEN].into_iter().any(|kind| is_kind(name, kind)) && !kept.contains(&name) {
+            // What cannot be removed is in nobody's way.
+            drop(fs::remove_file(entry.path()));
+        }
+    }
+}
+
 /// A folder's own path, without links, made if it is missing.
 ///
 /// # Errors

@@ -196,7 +196,7 @@ fn with_columns(
     Pull { projection: Some(columns), predicate, skip_rows: 0 }
 }
 
-fn keep(batch: &RecordBatch, mask: Vec<bool>) -> Result<RecordBatch> {
+pub(crate) fn keep(batch: &RecordBatch, mask: Vec<bool>) -> Result<RecordBatch> {
     filter_record_batch(batch, &BooleanArray::from(mask))
         .map_err(|error| ruvector_core::Error::from(error).into())
 }

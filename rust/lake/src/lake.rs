@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
 };
@@ -11,21 +11,24 @@ use arrow_array::RecordBatch;
 use ruvector_core::Pool;
 
 use crate::{
-    audit::{Audit, Happened, Ring},
+    audit::Ring,
     backend::{Backend, State},
     bundle::{Bundle, Coding},
-    cache::{Budget, Cache},
+    cache::Cache,
     entry::{Entry, Held},
     error::{Error, Result},
     flight::Flights,
-    folder, holdings,
+    forgotten::Memory,
+    holdings,
     key::Key,
     known::{Configured, Register},
-    policy::{self, Action, Decision, Policy, Request},
+    policy::Policy,
     rows::Limits,
     settings::{BackendOptions, Consistency, Settings},
     sign::{PublicKey, Signer},
+    spill::Spill,
     stats::{CacheStats, Counters, Event},
+    view::Session,
     witness::Witness,
     workers::{Gate, Workers},
 };
@@ -37,20 +40,21 @@ use crate::{
 pub struct RuLake {
     pub(crate) shared: Arc<Shared>,
     /// The mode of this view, in place of that of the collections.
-    consistency: Option<Consistency>,
+    pub(crate) consistency: Option<Consistency>,
     /// Who asks.
     pub(crate) principal: Option<Arc<str>>,
     /// What this view has seen.
-    session: Option<Arc<Session>>,
+    pub(crate) session: Option<Arc<Session>>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    backends: RwLock<BTreeMap<String, Arc<Member>>>,
+    pub(crate) backends: RwLock<BTreeMap<String, Arc<Member>>>,
     pub(crate) known: Register,
     pub(crate) cache: Cache,
     pub(crate) policy: Option<Ruled>,
     pub(crate) audit: Ring,
+    pub(crate) forgotten: Memory,
     pub(crate) flights: Flights<Witness, Arc<Entry>>,
     pub(crate) refreshing: Mutex<std::collections::HashSet<Key>>,
     pub(crate) unknown: Mutex<HashMap<Key, Instant>>,
@@ -58,15 +62,9 @@ pub(crate) struct Shared {
     pub(crate) workers: Workers,
     pub(crate) pool: Pool,
     pub(crate) limits: Limits,
-    pub(crate) spill: Option<PathBuf>,
+    pub(crate) spill: Option<Spill>,
     pub(crate) signer: Option<Signer>,
     pub(crate) trusted: Vec<PublicKey>,
-}
-
-/// The states that a view has seen.
-#[derive(Debug, Default)]
-struct Session {
-    seen: Mutex<HashMap<Key, Held>>,
 }
 
 /// A backend and what is known about using it.
@@ -84,7 +82,7 @@ impl std::fmt::Debug for Member {
 
 /// A policy.
 #[derive(Clone)]
-pub(crate) struct Ruled(Arc<dyn Policy>);
+pub(crate) struct Ruled(pub(crate) Arc<dyn Policy>);
 
 impl std::fmt::Debug for Ruled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -92,220 +90,7 @@ impl std::fmt::Debug for Ruled {
     }
 }
 
-/// How a lake is made.
-#[derive(Clone, Debug)]
-pub struct Builder {
-    defaults: Settings,
-    budget: Budget,
-    threads: Option<usize>,
-    limits: Limits,
-    spill: Option<PathBuf>,
-    unknown_ttl: Duration,
-    signer: Option<Signer>,
-    trusted: Vec<PublicKey>,
-    policy: Option<Ruled>,
-    audit: usize,
-}
-
-impl Builder {
-    /// What holds for collections that are not configured.
-    #[must_use]
-    pub fn settings(self, defaults: Settings) -> Self {
-        Self { defaults, ..self }
-    }
-
-    /// When backends are asked, for collections that are not configured.
-    #[must_use]
-    pub fn consistency(mut self, consistency: Consistency) -> Self {
-        self.defaults.consistency = consistency;
-        self
-    }
-
-    /// How many bytes of memory indexes may take, with the vectors they hold.
-    #[must_use]
-    pub fn max_cache_bytes(mut self, bytes: usize) -> Self {
-        self.budget.bytes = bytes;
-        self
-    }
-
-    /// How many indexes there may be.
-    #[must_use]
-    pub fn max_cache_entries(mut self, entries: usize) -> Self {
-        self.budget.entries = entries.max(1);
-        self
-    }
-
-    /// How many threads compute; `None` is as many as the machine has.
-    #[must_use]
-    pub fn threads(self, threads: Option<usize>) -> Self {
-        Self { threads, ..self }
-    }
-
-    /// How large a collection may be.
-    #[must_use]
-    pub fn limits(self, limits: Limits) -> Self {
-        Self { limits, ..self }
-    }
-
-    /// Where indexes go that must leave the memory; without it they are dropped. They are mapped from there, and their
-    /// files go with them.
-    #[must_use]
-    pub fn spill_to(self, folder: impl Into<PathBuf>) -> Self {
-        Self { spill: Some(folder.into()), ..self }
-    }
-
-    /// How long an unknown collection is taken to be unknown, unless it must be fresh.
-    #[must_use]
-    pub fn unknown_ttl(self, unknown_ttl: Duration) -> Self {
-        Self { unknown_ttl, ..self }
-    }
-
-    /// Who signs the bundles that are published.
-    #[must_use]
-    pub fn signer(self, signer: Signer) -> Self {
-        Self { signer: Some(signer), ..self }
-    }
-
-    /// Whose bundles are believed; without any, everybody's.
-    #[must_use]
-    pub fn trusted(self, trusted: Vec<PublicKey>) -> Self {
-        Self { trusted, ..self }
-    }
-
-    /// Who decides who may do what; without it, everybody may do everything.
-    #[must_use]
-    pub fn policy(self, policy: Arc<dyn Policy>) -> Self {
-        Self { policy: Some(Ruled(policy)), ..self }
-    }
-
-    /// How many events are kept until [`RuLake::audit_events`] is called; 0, as long as nothing else is said, keeps none.
-    #[must_use]
-    pub fn audit(self, capacity: usize) -> Self {
-        Self { audit: capacity, ..self }
-    }
-
-    /// The lake.
-    ///
-    /// # Errors
-    /// [`Error::Io`] when the folder for spilled indexes cannot be made, [`Error::Core`] for an impossible number of
-    /// threads.
-    pub fn build(self) -> Result<RuLake> {
-        let shared = Shared {
-            backends: RwLock::default(),
-            known: Register::new(self.defaults),
-            cache: Cache::new(self.budget),
-            policy: self.policy,
-            audit: Ring::new(self.audit),
-            flights: Flights::default(),
-            refreshing: Mutex::default(),
-            unknown: Mutex::default(),
-            unknown_ttl: self.unknown_ttl,
-            workers: Workers::default(),
-            pool: Pool::new(self.threads)?,
-            limits: self.limits,
-            spill: self.spill.as_deref().map(folder::make).transpose()?,
-            signer: self.signer,
-            trusted: self.trusted,
-        };
-        Ok(RuLake { shared: Arc::new(shared), consistency: None, principal: None, session: None })
-    }
-}
-
 impl RuLake {
-    /// A lake to be configured.
-    pub fn builder() -> Builder {
-        Builder {
-            defaults: Settings::default(),
-            budget: Budget { bytes: usize::MAX, entries: usize::MAX },
-            threads: None,
-            limits: Limits::default(),
-            spill: None,
-            unknown_ttl: Duration::from_secs(1),
-            signer: None,
-            trusted: Vec::new(),
-            policy: None,
-            audit: 0,
-        }
-    }
-
-    /// The same lake seen in another mode, whatever the mode of its collections.
-    #[must_use]
-    pub fn with_consistency(&self, consistency: Consistency) -> Self {
-        Self { consistency: Some(consistency), ..self.clone() }
-    }
-
-    /// The same lake as somebody sees it: the policy is asked about them.
-    #[must_use]
-    pub fn acting_as(&self, principal: &str) -> Self {
-        Self { principal: Some(principal.into()), ..self.clone() }
-    }
-
-    /// A view in which each collection stays in the state of its first search here. Payload and predicates are of that
-    /// state, too, as long as the backend has it; after that they are refused with [`Error::Superseded`].
-    #[must_use]
-    pub fn session(&self) -> Self {
-        Self { session: Some(Arc::default()), ..self.clone() }
-    }
-
-    /// What this view has seen of a collection.
-    pub(crate) fn pinned(&self, key: &Key) -> Option<Held> {
-        let session = self.session.as_ref()?;
-        session.seen.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
-    }
-
-    /// Keeps what this view sees first of a collection, if it does such things.
-    pub(crate) fn pin(&self, key: &Key, held: Held) -> Held {
-        let Some(session) = &self.session else { return held };
-        session.seen.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_insert(held).clone()
-    }
-
-    /// Whether what this view sees of a collection may change.
-    pub(crate) fn may_move(&self, key: &Key) -> bool {
-        self.session.is_none() && self.settings(key).consistency != Consistency::Frozen
-    }
-
-    pub(crate) fn consistency_of(&self, configured: &Configured) -> Consistency {
-        self.consistency.unwrap_or(configured.settings.consistency)
-    }
-
-    /// What the policy says about something that is about to be done.
-    pub(crate) fn decide(&self, key: &Key, action: Action) -> Result<Option<Decision>> {
-        let policy = self.shared.policy.as_ref().map(|policy| &*policy.0);
-        let decision = policy::decide(policy, &self.request(key, action));
-        if action != Action::Search
-            && let Err(error) = &decision
-        {
-            self.note(action.name(), key, "denied", 0, error);
-        }
-        decision
-    }
-
-    pub(crate) fn request<'a>(&'a self, key: &'a Key, action: Action) -> Request<'a> {
-        Request { principal: self.principal.as_deref(), key, action }
-    }
-
-    fn note(&self, action: &'static str, key: &Key, outcome: &'static str, rows: usize, detail: &Error) {
-        self.shared.audit.push(Happened {
-            principal: self.principal.clone(),
-            action,
-            key: Arc::new(key.clone()),
-            outcome,
-            rows,
-            witness: None,
-            query_digest: None,
-            took: Duration::ZERO,
-            detail: Some(detail.to_string()),
-        });
-    }
-
-    /// The events since this was last called.
-    ///
-    /// # Errors
-    /// None in practice; Arrow's own check of the columns is passed on.
-    pub fn audit_events(&self) -> Result<Audit> {
-        self.shared.audit.drain()
-    }
-
     /// Adds a backend.
     ///
     /// # Errors
@@ -403,8 +188,12 @@ impl RuLake {
 
     /// An index as it answers for a collection.
     pub(crate) fn held(&self, key: &Key, entry: Arc<Entry>) -> Held {
-        let _ = key;
-        Held::whole(entry)
+        let forgotten = self.shared.forgotten.get(key);
+        let shown = forgotten.zip(entry.table.as_ref()).map(|(forgotten, table)| {
+            let ids = forgotten.as_ids(table.snapshot.id_type());
+            Arc::new(table.snapshot.without(&ids))
+        });
+        Held { entry, shown }
     }
 
     pub(crate) fn member(&self, backend: &str) -> Result<Arc<Member>> {
@@ -428,6 +217,8 @@ impl RuLake {
             selection: configured.selection.clone(),
             content: None,
             index: None,
+            source: None,
+            forgotten: None,
             tags: settings.tags.clone(),
         }
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use ruvector_core::{
-    Filter, Hits, Monitor, Pool, Vectors, ids::IdType, index::SearchParams, live::Snapshot,
+    Filter, Hits, Live, Monitor, Pool, Vectors, ids::IdType, index::SearchParams, live::Snapshot,
 };
 
 use crate::{
@@ -16,7 +16,8 @@ use crate::{
     error::{Error, Result},
     key::Key,
     lake::RuLake,
-    policy::Action,
+    policy::{Action, check_asked},
+    predicate::Predicate,
     search::SearchOptions,
     settings::Consistency,
     shard::{self, Reader},
@@ -44,9 +45,22 @@ impl Pin {
         self.held.snapshot()
     }
 
-    /// The number of rows.
+    /// The index without the rows that must not be seen; `None` for a collection without rows.
+    ///
+    /// # Errors
+    /// The core's, when rows cannot be taken out.
+    pub fn visible(&self) -> Result<Option<Arc<Snapshot>>> {
+        let (Some(snapshot), Some(allowed)) = (self.snapshot(), &self.allowed) else {
+            return Ok(self.snapshot().cloned());
+        };
+        let live = Live::at(Arc::clone(snapshot));
+        live.retain(allowed)?;
+        Ok(Some(live.snapshot()))
+    }
+
+    /// The number of rows that may be found.
     pub fn len(&self) -> usize {
-        self.held.len()
+        self.allowed.as_ref().map_or_else(|| self.held.len(), |allowed| allowed.count())
     }
 
     /// Whether there are no rows.
@@ -81,7 +95,7 @@ impl Pin {
             (one, two) => one.clone().or_else(|| two.clone()),
         };
         let params = SearchParams { filter: both, ..params.clone() };
-        let found = self.held.search(queries, &params, pool, monitor)?;
+        let found = self.held.search(queries, &params, None, pool, monitor)?;
         let none = || {
             let none: Vec<Option<Vec<_>>> = (0..queries.len()).map(|_| Some(Vec::new())).collect();
             Hits::new(self.id_type(), self.bundle().coding.metric, true, &none)
@@ -125,19 +139,20 @@ impl RuLake {
         Ok(found)
     }
 
-    /// The state of a collection that may answer now; made, if the cache has none. It counts as one search of the cache.
+    /// The state of a collection that may answer now; made, if the cache has none. Only rows that fulfil `asked` are
+    /// found in it. It counts as one search of the cache.
     ///
     /// # Errors
     /// As a search of the collection.
-    pub fn hold(&self, key: &Key, monitor: &dyn Monitor) -> Result<Pin> {
+    pub fn hold(&self, key: &Key, asked: &Predicate, monitor: &dyn Monitor) -> Result<Pin> {
         let deadline = self.member(&key.backend)?.options.deadline;
         let watch = Watch { deadline: Deadline::after(deadline), ..Watch::new(key, monitor) };
         let decision = self.decide(key, Action::Search).inspect_err(|error| self.write_denied(key, error))?;
+        check_asked(decision.as_ref(), asked, self.request(key, Action::Search))?;
         let held = self.entry(watch, false)?;
-        let allowed = match decision.map(|decision| decision.rows) {
-            Some(rows) if !rows.is_empty() => Reader { lake: self, watch }.allowed(&held, &rows)?,
-            _ => None,
-        };
+        let rows = decision.map_or_else(|| asked.clone(), |decision| asked.and(&decision.rows));
+        let allowed =
+            if rows.is_empty() { None } else { Reader { lake: self, watch }.allowed(&held, &rows)? };
         Ok(Pin { lake: self.clone(), key: Arc::new(key.clone()), held, allowed })
     }
 

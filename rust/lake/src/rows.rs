@@ -170,6 +170,11 @@ impl Digester {
         self.rows += vectors.len() as u64;
     }
 
+    /// Counts rows that hold no vector.
+    pub(crate) fn skip_nulls(&mut self, nulls: usize) {
+        self.rows += nulls as u64;
+    }
+
     /// What the rows are.
     pub(crate) fn content(&self, schema: String) -> Content {
         let mut root = Hasher::new();

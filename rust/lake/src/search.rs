@@ -10,13 +10,13 @@ use ruvector_core::{
 use crate::{
     answer::{Answer, assemble},
     audit::Happened,
-    entry::Held,
     error::{Error, Result},
     fan::fan_out,
     key::Key,
     lake::RuLake,
+    policy::Action,
     predicate::Predicate,
-    shard::{self, Ask, Outcome},
+    shard::{self, Ask, Outcome, Ready, narrowed},
     watch::{Deadline, Watch},
 };
 
@@ -162,11 +162,11 @@ impl RuLake {
         options: &SearchOptions,
         monitor: &dyn Monitor,
     ) -> Result<Vec<Searched>> {
-        let alone = if let [target] = targets.as_slice() { self.ready(target, options)? } else { None };
+        let alone = if let [target] = targets.as_slice() { self.ready(target, options) } else { None };
         let outcomes: Vec<Outcome> = match (alone, targets.as_slice()) {
-            (Some(held), [target]) => {
+            (Some(ready), [target]) => {
                 let watch = Watch { deadline: target.deadline, ..Watch::new(&target.key, monitor) };
-                vec![shard::run(self, Ask { queries, options }, false, Some(held), watch)]
+                vec![shard::run(self, Ask { queries, options, bounds: None }, false, Some(ready), watch)]
             }
             _ => fan_out(self, &targets, queries, options, monitor)?,
         };
@@ -184,13 +184,20 @@ impl RuLake {
         Ok(searched)
     }
 
-    /// The index for a search that nobody need be waited for.
-    fn ready(&self, target: &Target, options: &SearchOptions) -> Result<Option<Held>> {
-        let reads = !options.predicate.is_empty() || options.columns.is_some();
-        if reads || target.optional || self.shared.policy.is_some() || options.push_down {
-            return Ok(None);
+    /// What a search needs that nobody need be waited for; `None` where somebody must be asked, or something goes wrong:
+    /// that is told in its place.
+    fn ready(&self, target: &Target, options: &SearchOptions) -> Option<Ready> {
+        if target.optional || options.push_down || options.columns.is_some() {
+            return None;
         }
-        self.at_once(&target.key, options.cache_only)
+        let decision = self.decide(&target.key, Action::Search).ok()?;
+        let predicate = narrowed(options, decision.as_ref());
+        // Which rows are allowed must have been found out before.
+        if !predicate.is_empty() {
+            self.peek(&target.key)?.remembered(&predicate)?;
+        }
+        let held = self.at_once(&target.key, options.cache_only).ok()??;
+        Some(Ready { held, decision, predicate })
     }
 
     fn target(&self, key: &Key, options: &SearchOptions, optional: bool) -> Target {
@@ -206,7 +213,11 @@ impl RuLake {
         match targets {
             Targets::Keys(keys) => (keys.clone(), false),
             Targets::Only(collection) | Targets::Everywhere(collection) => {
-                (self.backend_ids().into_iter().map(|backend| Key::new(backend, collection)).collect(), true)
+                let keys = self.backend_ids().into_iter().map(|backend| Key::new(backend, collection));
+                let keys: Vec<Key> = keys.collect();
+                // The one backend there is need not be asked for a list first.
+                let optional = !(keys.len() == 1 && matches!(targets, Targets::Only(_)));
+                (keys, optional)
             }
         }
     }

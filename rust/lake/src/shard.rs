@@ -6,7 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ruvector_core::{Hits, Metric, Monitor, Vectors, filter::Filter, index::SearchParams};
+use ruvector_core::{
+    Hits, Metric, Monitor, Vectors,
+    filter::Filter,
+    index::{SearchParams, SharedBounds},
+};
 
 use crate::{
     backend::{Pull, State},
@@ -32,6 +36,8 @@ const ATTEMPTS: u32 = 3;
 pub(crate) struct Ask<'a> {
     pub(crate) queries: &'a Vectors,
     pub(crate) options: &'a SearchOptions,
+    /// How far the `k`-th best of all shards is at most.
+    pub(crate) bounds: Option<&'a SharedBounds>,
 }
 
 /// What a shard found.
@@ -48,16 +54,28 @@ pub(crate) struct Found {
 /// A shard's answer, and how long it took; nothing for a backend that does not have the collection.
 pub(crate) type Outcome = (Result<Option<Found>>, Duration);
 
-/// Searches one shard. `held` is its index if that is known already.
+/// An index that may answer at once, what the policy says, and which rows are meant.
+pub(crate) struct Ready {
+    pub(crate) held: Held,
+    pub(crate) decision: Option<Decision>,
+    pub(crate) predicate: Predicate,
+}
+
+/// The rows that were asked for, as far as they may be seen.
+pub(crate) fn narrowed(options: &SearchOptions, decision: Option<&Decision>) -> Predicate {
+    decision.map_or_else(|| options.predicate.clone(), |decision| options.predicate.and(&decision.rows))
+}
+
+/// Searches one shard. `ready` is what is known already.
 pub(crate) fn run(
     lake: &RuLake,
     ask: Ask<'_>,
     optional: bool,
-    held: Option<Held>,
+    ready: Option<Ready>,
     watch: Watch<'_>,
 ) -> Outcome {
     let began = Instant::now();
-    let search = || Shard { lake, ask, watch }.found(optional, held);
+    let search = || Shard { lake, ask, watch }.found(optional, ready);
     // Adapters are other people's code, and a search is the place where theirs ends.
     let outcome = panic::catch_unwind(AssertUnwindSafe(search))
         .unwrap_or_else(|_| Err(Error::backend(&watch.key.backend, "the adapter panicked")));
@@ -91,16 +109,17 @@ struct Shard<'a> {
 }
 
 impl Shard<'_> {
-    fn found(&self, optional: bool, held: Option<Held>) -> Result<Option<Found>> {
+    fn found(&self, optional: bool, ready: Option<Ready>) -> Result<Option<Found>> {
         let Self { lake, watch, .. } = self;
-        if let Some(held) = held {
-            return self.search(held, &Predicate::default(), None).map(Some);
+        let asked = lake.request(watch.key, Action::Search);
+        if let Some(Ready { held, decision, predicate }) = ready {
+            check_asked(decision.as_ref(), &self.ask.options.predicate, asked)?;
+            return self.search(held, &predicate, decision.as_ref()).map(Some);
         }
         if optional && !self.is_there()? {
             return Ok(None);
         }
         let decision = lake.decide(watch.key, Action::Search)?;
-        let asked = lake.request(watch.key, Action::Search);
         check_asked(decision.as_ref(), &self.ask.options.predicate, asked)?;
         let mut attempt = 1;
         loop {
@@ -118,8 +137,7 @@ impl Shard<'_> {
     /// Searches once; `anew` asks the backend for its rows whatever the consistency.
     fn attempt(&self, decision: Option<&Decision>, anew: bool) -> Result<Found> {
         let Self { lake, ask: Ask { options, .. }, watch } = self;
-        let predicate = decision
-            .map_or_else(|| options.predicate.clone(), |decision| options.predicate.and(&decision.rows));
+        let predicate = narrowed(options, decision);
         if let Some(found) = self.push_down(&predicate, decision)? {
             return Ok(found);
         }
@@ -129,9 +147,11 @@ impl Shard<'_> {
 
     /// What the backend itself finds, where the cache has nothing and nothing is to be left out.
     fn push_down(&self, predicate: &Predicate, decision: Option<&Decision>) -> Result<Option<Found>> {
-        let Self { lake, ask: Ask { queries, options }, watch } = self;
+        let Self { lake, ask: Ask { queries, options, .. }, watch } = self;
         let configured = lake.shared.known.configured(watch.key);
-        let plain = predicate.is_empty() && configured.selection.is_none();
+        let plain = predicate.is_empty()
+            && configured.selection.is_none()
+            && lake.shared.forgotten.get(watch.key).is_none();
         if !options.push_down || options.cache_only || !plain || lake.peek(watch.key).is_some() {
             return Ok(None);
         }
@@ -159,7 +179,7 @@ impl Shard<'_> {
     }
 
     fn search(&self, held: Held, predicate: &Predicate, decision: Option<&Decision>) -> Result<Found> {
-        let Self { lake, ask: Ask { queries, options }, watch } = self;
+        let Self { lake, ask: Ask { queries, options, bounds }, watch } = self;
         self.check_dim(held.entry.bundle.dim as usize)?;
         let mut params = SearchParams {
             k: options.k,
@@ -171,7 +191,7 @@ impl Shard<'_> {
             let reader = Reader { lake, watch: *watch };
             params.filter = reader.allowed(&held, predicate)?;
         }
-        let hits = held.search(queries, &params, &lake.shared.pool, watch.monitor)?;
+        let hits = held.search(queries, &params, *bounds, &lake.shared.pool, watch.monitor)?;
         let generation = Some(held.entry.bundle.generation.clone());
         let (metric, state) = (held.entry.bundle.coding.metric, Arc::clone(&held.entry));
         let found = Found { hits, held: Some(held), generation, metric, payload: None };

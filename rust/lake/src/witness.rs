@@ -10,7 +10,7 @@ use sha3::{
 };
 
 use crate::{
-    bundle::{Bundle, Coding},
+    bundle::{Bundle, Coding, IndexFile, Source},
     generation::Generation,
 };
 
@@ -122,6 +122,33 @@ impl Fields {
         }
     }
 
+    /// Only where rows are forgotten.
+    fn forgotten(&mut self, file: Option<&IndexFile>) {
+        if let Some(file) = file {
+            self.raw(b"forgotten|");
+            self.file(file);
+        }
+    }
+
+    /// Only where it is told.
+    fn source(&mut self, source: Option<&Source>) {
+        let Some(Source { vector, id, pieces }) = source else { return };
+        self.raw(b"source|");
+        self.bytes(vector.as_bytes());
+        self.optional(id.as_deref());
+        self.number(pieces.len() as u64);
+        for piece in pieces {
+            self.bytes(piece.name.as_bytes());
+            self.number(piece.rows);
+        }
+    }
+
+    fn file(&mut self, file: &IndexFile) {
+        self.bytes(file.file.as_bytes());
+        self.number(file.bytes);
+        self.bytes(file.digest.as_bytes());
+    }
+
     fn finish(self) -> Witness {
         let mut out = [0; 32];
         self.0.finalize_xof().read(&mut out);
@@ -179,11 +206,11 @@ pub(crate) fn v2(bundle: &Bundle) -> Witness {
     }
     fields.raw(&[u8::from(bundle.index.is_some())]);
     if let Some(index) = &bundle.index {
-        fields.bytes(index.file.as_bytes());
-        fields.number(index.bytes);
-        fields.bytes(index.digest.as_bytes());
+        fields.file(index);
     }
     fields.selection(bundle.selection.as_deref());
+    fields.forgotten(bundle.forgotten.as_ref());
+    fields.source(bundle.source.as_ref());
     fields.finish()
 }
 

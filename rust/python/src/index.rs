@@ -43,6 +43,11 @@ impl PyIndex {
         Self { state: Mutex::new(State { index: Some(Arc::new(Live::new(index))), path }) }
     }
 
+    /// An index in memory.
+    pub(crate) fn of(index: Live) -> Self {
+        Self { state: Mutex::new(State { index: Some(Arc::new(index)), path: None }) }
+    }
+
     /// The index, kept alive for as long as the caller needs it.
     pub(crate) fn get(&self) -> PyResult<Arc<Live>> {
         self.lock().index.clone().ok_or_else(closed)

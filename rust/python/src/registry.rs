@@ -1,4 +1,4 @@
-//! Where a plan finds its index: by a key in this process, by a path in any other.
+//! Where a plan finds what it searches: by a key in this process, an index also by its path in any other.
 //!
 //! A plan is data. It can be serialized, sent elsewhere and outlive the variable that held the index, so it carries a
 //! [`Reference`] and not a pointer. The registry itself holds indexes weakly, but for the few used last: a plan over
@@ -8,7 +8,7 @@ use std::{
     collections::{HashMap, VecDeque},
     hash::{BuildHasher, RandomState},
     path::{Path, PathBuf},
-    process,
+    process, ptr,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::UNIX_EPOCH,
 };
@@ -17,7 +17,10 @@ use pyo3::{IntoPyObject, prelude::*};
 use ruvector_core::{Index, Live};
 use serde::Deserialize;
 
-use crate::index::PyIndex;
+use crate::{index::PyIndex, lake::PyTarget, searchable::Searchable};
+
+/// An index or a collection of a lake.
+type Searched = Arc<dyn Searchable>;
 
 /// How many of the indexes used last are held strongly.
 const KEPT: usize = 8;
@@ -52,7 +55,8 @@ impl std::fmt::Display for Lost {
         match self {
             Self::Unsaved => f.write_str(
                 "the index of this plan lives only in the memory of the process that built it, and is not (or no \
-                 longer) there in this one: save it with index.save(path) before the plan is made",
+                 longer) there in this one: save it with index.save(path) before the plan is made (a collection of a \
+                 lake lives in its process)",
             ),
             Self::File(error) => error.fmt(f),
             Self::Dropped => f.write_str(
@@ -70,9 +74,9 @@ impl std::error::Error for Lost {}
 
 #[derive(Default)]
 struct Registry {
-    known: HashMap<String, Weak<Live>>,
+    known: HashMap<String, Weak<dyn Searchable>>,
     /// The ones used last, latest first.
-    kept: VecDeque<Arc<Live>>,
+    kept: VecDeque<Searched>,
 }
 
 impl Registry {
@@ -81,16 +85,17 @@ impl Registry {
         REGISTRY.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn find(&self, key: &str) -> Option<Arc<Live>> {
+    fn find(&self, key: &str) -> Option<Searched> {
         self.known.get(key)?.upgrade()
     }
 
-    fn key_of(&self, index: &Arc<Live>) -> Option<String> {
+    fn key_of(&self, index: &Searched) -> Option<String> {
         // A weak pointer keeps the address taken: equal addresses are the same index.
-        self.known.iter().find(|(_, known)| known.as_ptr() == Arc::as_ptr(index)).map(|(key, _)| key.clone())
+        let is_it = |known: &Weak<dyn Searchable>| ptr::addr_eq(known.as_ptr(), Arc::as_ptr(index));
+        self.known.iter().find(|(_, known)| is_it(known)).map(|(key, _)| key.clone())
     }
 
-    fn enter(&mut self, key: String, index: &Arc<Live>) {
+    fn enter(&mut self, key: String, index: &Searched) {
         self.known.retain(|_, known| known.strong_count() > 0);
         self.known.insert(key, Arc::downgrade(index));
     }
@@ -98,22 +103,22 @@ impl Registry {
     /// Returns the one that is no longer kept. Drop it when the registry is unlocked: a borrowed column's release may
     /// wait for the GIL, whose holder may wait for the registry.
     #[must_use]
-    fn keep(&mut self, index: &Arc<Live>) -> Option<Arc<Live>> {
-        self.kept.retain(|kept| !Arc::ptr_eq(kept, index));
+    fn keep(&mut self, index: &Searched) -> Option<Searched> {
+        self.kept.retain(|kept| !ptr::addr_eq(Arc::as_ptr(kept), Arc::as_ptr(index)));
         self.kept.push_front(Arc::clone(index));
         if self.kept.len() > KEPT { self.kept.pop_back() } else { None }
     }
 }
 
 /// The index of a plan, opened from its file where the key says nothing.
-pub(crate) fn resolve(reference: &Reference) -> Result<Arc<Live>, Lost> {
+pub(crate) fn resolve(reference: &Reference) -> Result<Searched, Lost> {
     let mut registry = Registry::open();
     let index = match (registry.find(&reference.key), &reference.path) {
         (Some(index), _) => index,
         (None, None) => return Err(Lost::Unsaved),
         (None, Some(path)) => {
             // The lock is held meanwhile: mapping a file is quick, and two threads would map it twice.
-            let index = Arc::new(Live::new(reopen(Path::new(path), reference.digest.as_deref())?));
+            let index: Searched = Arc::new(Live::new(reopen(Path::new(path), reference.digest.as_deref())?));
             registry.enter(reference.key.clone(), &index);
             index
         }
@@ -125,13 +130,13 @@ pub(crate) fn resolve(reference: &Reference) -> Result<Arc<Live>, Lost> {
 }
 
 /// The index under a key that [`enter`] gave.
-pub(crate) fn resolve_entered(key: &str) -> Result<Arc<Live>, Lost> {
+pub(crate) fn resolve_entered(key: &str) -> Result<Searched, Lost> {
     Registry::open().find(key).ok_or(Lost::Dropped)
 }
 
 /// Enters an index under a new key, for a running plan to pass on. Whoever does keeps the index alive, but for `keep`,
 /// which puts it among those used last.
-pub(crate) fn enter(index: &Arc<Live>, keep: bool) -> String {
+pub(crate) fn enter(index: &Searched, keep: bool) -> String {
     let key = new_key();
     let mut registry = Registry::open();
     registry.enter(key.clone(), index);
@@ -162,19 +167,34 @@ fn new_key() -> String {
 /// that may outlive every other owner of the index.
 #[pyfunction]
 #[pyo3(signature = (index, *, keep=true))]
-pub(crate) fn plan_reference(py: Python<'_>, index: &Bound<'_, PyIndex>, keep: bool) -> PyResult<Reference> {
-    // A path that is not text cannot be part of a plan.
-    let path = index.get().path().and_then(|path| path.into_os_string().into_string().ok());
-    let index = index.get().get()?;
-    // A digest costs a pass over the codes, once; only a file can be mistaken for another.
-    let digest = path.as_ref().map(|_| py.detach(|| index.snapshot().index().digest().to_owned()));
+pub(crate) fn plan_reference(py: Python<'_>, index: Planned<'_>, keep: bool) -> PyResult<Reference> {
+    let (searched, path, digest) = match index {
+        Planned::Lake(target) => (target.get().searched(), None, None),
+        Planned::Index(index) => {
+            // A path that is not text cannot be part of a plan.
+            let path = index.get().path().and_then(|path| path.into_os_string().into_string().ok());
+            let index = index.get().get()?;
+            // A digest costs a pass over the codes, once; only a file can be mistaken for another.
+            let digest = path.as_ref().map(|_| py.detach(|| index.snapshot().index().digest().to_owned()));
+            (index as Searched, path, digest)
+        }
+    };
     let mut registry = Registry::open();
-    let key = registry.key_of(&index).unwrap_or_else(new_key);
-    registry.enter(key.clone(), &index);
-    let dropped = if keep { registry.keep(&index) } else { None };
+    let key = registry.key_of(&searched).unwrap_or_else(new_key);
+    registry.enter(key.clone(), &searched);
+    let dropped = if keep { registry.keep(&searched) } else { None };
     drop(registry);
     drop(dropped);
     Ok(Reference { key, path, digest })
+}
+
+/// What a plan can search.
+#[derive(FromPyObject)]
+pub(crate) enum Planned<'py> {
+    /// An index.
+    Index(Bound<'py, PyIndex>),
+    /// A collection of a lake.
+    Lake(Bound<'py, PyTarget>),
 }
 
 /// How many indexes plans can find in this process: how the tests know that none is held too long.

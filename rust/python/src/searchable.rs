@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ruvector_core::{Hits, Live, Monitor, Pool, Vectors, ids::IdType, index::SearchParams, live::Snapshot};
+use ruvector_core::{Hits, Live, Monitor, Pool, Vectors, index::SearchParams, live::Snapshot};
 use ruvector_lake::{Pin, Result};
 
 /// Something that has one state after the other.
@@ -38,14 +38,6 @@ impl Pinned {
         match self {
             Self::Index(snapshot) => snapshot.len(),
             Self::Lake(pin) => pin.len(),
-        }
-    }
-
-    /// The type of its ids.
-    pub(crate) fn id_type(&self) -> IdType {
-        match self {
-            Self::Index(snapshot) => snapshot.id_type(),
-            Self::Lake(pin) => pin.id_type(),
         }
     }
 

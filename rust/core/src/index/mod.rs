@@ -12,6 +12,7 @@ mod reconstruct;
 mod route;
 mod scan;
 mod search;
+mod shared;
 mod sink;
 mod stream;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use candidates::{Bounded, rerank};
 pub use explain::Explained;
 pub use reach::{DEFAULT_RECALL, Effort};
 pub use search::SearchParams;
+pub use shared::SharedBounds;
 pub use stream::{Chunk, StreamParams};
 pub(crate) use within::check_radius;
 

@@ -55,14 +55,15 @@ struct Asked {
     route: Route,
 }
 
-/// Answers some rows of a column of queries, and tells how far each went; null rows give `None`. `sink` makes the sink of a query vector.
+/// Answers some rows of a column of queries, and tells how far each went; null rows give `None`. `sink` makes
+/// the sink of a query, by its row and its vector.
 pub(super) fn run<'a, S: Sink<'a>>(
     index: &'a Index,
     queries: &Vectors,
     rows: Range<usize>,
     reach: Reach,
     filter: Option<&Filter>,
-    sink: impl Fn(&[f32]) -> S,
+    sink: impl Fn(usize, &[f32]) -> S,
 ) -> Vec<Option<(S, Tally)>> {
     let valid: Vec<usize> = rows.clone().filter(|&row| !queries.is_null(row)).collect();
     let mut scanner = Scanner::new(index, reach, filter);
@@ -96,7 +97,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
         &self,
         queries: &Vectors,
         rows: &[usize],
-        sink: impl Fn(&[f32]) -> S,
+        sink: impl Fn(usize, &[f32]) -> S,
     ) -> (Vec<Asked>, Vec<S>) {
         let router = self.index.router();
         let (padded, nlist) = (router.padded_dim(), router.nlist());
@@ -111,7 +112,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
             for (&row, rotated) in tile.iter().zip(rotated.chunks_exact_mut(padded)) {
                 let vector = queries.row(row, &mut widened);
                 router.project(vector, &mut scaled, rotated);
-                sinks.push(sink(vector));
+                sinks.push(sink(row, vector));
             }
             if !by_code {
                 router.keys_tile(&rotated, &mut keys[..tile.len() * nlist]);

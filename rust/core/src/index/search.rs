@@ -8,6 +8,7 @@ use super::{
     filtered::Allowed,
     reach::{DEFAULT_RECALL, Effort, Reach},
     scan,
+    shared::SharedBounds,
     sink::{Estimates, Rerank},
 };
 use crate::{
@@ -65,9 +66,28 @@ impl Index {
         pool: &Pool,
         monitor: &dyn Monitor,
     ) -> Result<Hits> {
+        self.search_sharing(queries, params, None, pool, monitor)
+    }
+
+    /// The same beside searches of other indexes, of which together the `params.k` best are wanted: rows that cannot be
+    /// among them are left out, so that there may be fewer than `k`. When each of the searches ends depends on the
+    /// others; all of them must succeed for their answers to be whole.
+    ///
+    /// # Errors
+    /// As [`Index::search`].
+    pub fn search_sharing(
+        &self,
+        queries: &Vectors,
+        params: &SearchParams,
+        bounds: Option<&SharedBounds>,
+        pool: &Pool,
+        monitor: &dyn Monitor,
+    ) -> Result<Hits> {
         self.check_queries(queries, params.k, pool, monitor)?;
         let filter = params.filter.as_deref();
         let k = params.k.min(filter.map_or(self.len(), |filter| filter.count().min(self.len())));
+        // Fewer rows than are wanted say nothing about the farthest of those.
+        let shared = bounds.filter(|_| k == params.k);
         if k == 0 {
             return Ok(self.no_hits(queries));
         }
@@ -91,7 +111,7 @@ impl Index {
             }
             let span = task * each..((task + 1) * each).min(queries.len());
             let found = if reranks {
-                self.reranked(queries, span, k, reach, filter)
+                self.reranked(queries, span, k, reach, filter, shared)
             } else {
                 self.estimated(queries, span, k, reach, filter)
             };
@@ -114,8 +134,12 @@ impl Index {
         k: usize,
         reach: Reach,
         filter: Option<&Filter>,
+        bounds: Option<&SharedBounds>,
     ) -> Vec<Option<Vec<Candidate<'_>>>> {
-        let found = scan::run(self, queries, rows, reach, filter, |vector| Rerank::new(self, vector, k));
+        let sink = |row: usize, vector: &[f32]| {
+            Rerank::new(self, vector, k).sharing(bounds.and_then(|bounds| bounds.of(row)))
+        };
+        let found = scan::run(self, queries, rows, reach, filter, sink);
         found.into_iter().map(|sink| sink.map(|(sink, _)| sink.into_sorted())).collect()
     }
 
@@ -127,7 +151,7 @@ impl Index {
         reach: Reach,
         filter: Option<&Filter>,
     ) -> Vec<Option<Vec<Candidate<'_>>>> {
-        let found = scan::run(self, queries, rows, reach, filter, |_| Estimates::new(k));
+        let found = scan::run(self, queries, rows, reach, filter, |_, _| Estimates::new(k));
         found.into_iter().map(|sink| sink.map(|(sink, _)| sink.into_sorted())).collect()
     }
 

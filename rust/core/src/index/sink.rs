@@ -2,7 +2,7 @@
 //!
 //! One loop scans ([`super::scan`]); exact answers, estimates and candidates with bounds are sinks of it.
 
-use super::Index;
+use super::{Index, shared::Bound};
 use crate::{
     distance::Prepared,
     key::Key,
@@ -45,8 +45,10 @@ pub(super) fn roomy(limit: f32) -> f32 {
 }
 
 /// Computes the exact distances of the survivors of each round, so that the limit in the next is an exact distance.
-pub(super) struct Rerank<'a> {
+pub(super) struct Rerank<'a, 'b> {
     index: &'a Index,
+    /// What other searches know, and are told.
+    bound: Option<Bound<'b>>,
     query: Prepared,
     best: TopK<'a>,
     pending: Vec<Survivor<'a>>,
@@ -57,25 +59,42 @@ pub(super) struct Rerank<'a> {
     pub(super) compared: usize,
 }
 
-impl<'a> Rerank<'a> {
+impl<'a, 'b> Rerank<'a, 'b> {
     pub(super) fn new(index: &'a Index, vector: &[f32], k: usize) -> Self {
         let query = Prepared::new(index.router().kernels(), index.metric(), vector);
         let best = TopK::new(k);
-        Self { index, query, best, pending: Vec::new(), order: Vec::new(), survived: 0, compared: 0 }
+        Self {
+            index,
+            bound: None,
+            query,
+            best,
+            pending: Vec::new(),
+            order: Vec::new(),
+            survived: 0,
+            compared: 0,
+        }
+    }
+
+    /// The same, sharing a bound with other searches.
+    pub(super) fn sharing(self, bound: Option<Bound<'b>>) -> Self {
+        Self { bound, ..self }
     }
 
     pub(super) fn into_sorted(self) -> Vec<Candidate<'a>> {
+        self.bound.inspect(|bound| bound.count(self.compared));
         self.best.into_sorted()
     }
 }
 
-impl<'a> Sink<'a> for Rerank<'a> {
+impl<'a> Sink<'a> for Rerank<'a, '_> {
     fn limit(&self) -> f32 {
-        self.best.limit()
+        let own = self.best.limit();
+        self.bound.map_or(own, |bound| own.min(bound.limit()))
     }
 
+    /// Also when others have found enough rows that are nearer than what is left here.
     fn is_full(&self) -> bool {
-        self.best.is_full()
+        self.best.is_full() || self.bound.is_some_and(|bound| bound.limit() < f32::INFINITY)
     }
 
     fn offer(&mut self, survivor: Survivor<'a>) {
@@ -95,16 +114,19 @@ impl<'a> Sink<'a> for Rerank<'a> {
         };
         self.order.iter().take(AHEAD).for_each(prefetch);
         for (at, key) in self.order.iter().enumerate() {
-            if key.value() > roomy(self.best.limit()) {
+            if key.value() > roomy(self.limit()) {
                 break;
             }
             self.order.get(at + AHEAD).iter().copied().for_each(prefetch);
             let Survivor { segment, slot, .. } = survivor(key);
             self.compared += 1;
             let Some(value) = self.index.value_of(&self.query, segment, slot, scratch) else { continue };
-            if value <= self.best.limit() {
+            if value <= self.limit() {
                 self.best.push(Candidate { value, id: segment.id(slot) });
             }
+        }
+        if self.best.is_full() {
+            self.bound.inspect(|bound| bound.lower(self.best.limit()));
         }
         self.pending.clear();
     }

@@ -82,7 +82,7 @@ impl Index {
             let everything = Reach { breadth: Breadth::Nprobe(nlist), lists: nlist, enough: 0, epsilon: 0.0 };
             let reach = asked.unwrap_or(everything);
             let all = reach.breadth == Breadth::Nprobe(nlist) || !matches!(params.effort, Effort::Recall(_));
-            let ball = |vector: &[f32]| Ball::new(self, vector, radius, asked.is_some());
+            let ball = |_, vector: &[f32]| Ball::new(self, vector, radius, asked.is_some());
             let found = scan::run(self, queries, row..row + 1, reach, params.filter.as_deref(), ball);
             let mut found = found.into_iter().flatten().next().map_or_else(Vec::new, |(ball, _)| ball.found);
             if all || found.len() < depth || depth == self.len() {

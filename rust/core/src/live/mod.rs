@@ -29,6 +29,7 @@ mod compact;
 mod delta;
 mod draft;
 mod held;
+mod hidden;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
@@ -51,6 +52,7 @@ pub use snapshot::Snapshot;
 
 use crate::{
     error::{Error, Result},
+    filter::Filter,
     hits::Hits,
     ids::{IdType, Ids, OwnedId},
     index::{Index, SearchParams, check_values},
@@ -89,7 +91,12 @@ impl Live {
     /// Nothing is copied.
     #[must_use]
     pub fn freeze(&self) -> Self {
-        Self { current: Mutex::new(self.snapshot()), writer: Mutex::default(), frozen: true }
+        Self { frozen: true, ..Self::at(self.snapshot()) }
+    }
+
+    /// A handle that goes on from one state. Whoever else has the state sees no change made here.
+    pub fn at(snapshot: Arc<Snapshot>) -> Self {
+        Self { current: Mutex::new(snapshot), writer: Mutex::default(), frozen: false }
     }
 
     /// The current state. It stays as it is, whatever happens to the index.
@@ -185,6 +192,25 @@ impl Live {
             if let Some(place) = next.find_with(&writer.recent, ids.get(at)) {
                 next.kill(place);
             }
+        }
+        let deleted = before - next.len();
+        if deleted > 0 {
+            self.publish(next);
+        }
+        Ok(deleted)
+    }
+
+    /// Deletes the rows that a filter does not let pass and returns how many there were.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`] for a frozen handle.
+    pub fn retain(&self, filter: &Filter) -> Result<usize> {
+        let mut writer = self.writer()?;
+        let mut next = Snapshot::clone(&self.snapshot());
+        next.begin(&mut writer);
+        let before = next.len();
+        for (_, place) in next.places().into_iter().filter(|(row, _)| !filter.contains(*row)) {
+            next.kill(place);
         }
         let deleted = before - next.len();
         if deleted > 0 {

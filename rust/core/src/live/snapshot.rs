@@ -14,7 +14,7 @@ use crate::{
     filter::{Filter, roaring_values},
     hits::Hits,
     ids::{Id, IdType, Ids, OwnedId},
-    index::{Index, SearchParams, VectorsKept},
+    index::{Index, SearchParams, SharedBounds, VectorsKept},
     monitor::Monitor,
     pool::Pool,
     vectors::Vectors,
@@ -144,10 +144,25 @@ impl Snapshot {
         pool: &Pool,
         monitor: &dyn Monitor,
     ) -> Result<Hits> {
+        self.search_sharing(queries, params, None, pool, monitor)
+    }
+
+    /// The same beside searches of other tables: as [`Index::search_sharing`].
+    ///
+    /// # Errors
+    /// As [`Index::search`].
+    pub fn search_sharing(
+        &self,
+        queries: &Vectors,
+        params: &SearchParams,
+        bounds: Option<&SharedBounds>,
+        pool: &Pool,
+        monitor: &dyn Monitor,
+    ) -> Result<Hits> {
         let allowed = self.allowed(params.filter.as_ref());
         let filter = if self.dead() > 0 || params.filter.is_some() { allowed.clone() } else { None };
         let params = SearchParams { filter, ..params.clone() };
-        let found = self.index.search(queries, &params, pool, monitor)?;
+        let found = self.index.search_sharing(queries, &params, bounds, pool, monitor)?;
         let Some(allowed) = allowed.filter(|_| self.recent > 0) else { return Ok(found) };
         let recent = Recent { delta: &self.delta, allowed: &allowed, id_type: self.index.id_type() };
         let (metric, kernels) = (self.index.metric(), self.index.router().kernels());

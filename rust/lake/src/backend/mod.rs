@@ -14,6 +14,7 @@ pub use local::LocalBackend;
 use arrow_array::{RecordBatchIterator, RecordBatchReader};
 use arrow_schema::{ArrowError, SchemaRef};
 use ruvector_core::{Hits, Vectors};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
@@ -92,7 +93,7 @@ pub struct State {
 }
 
 /// Consecutive rows that stay as they are as long as their name does. More may come at the end of the last piece.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece {
     /// What they are known by.
     pub name: String,
@@ -135,7 +136,7 @@ where
 }
 
 /// The error a stream brought, as the lake's own.
-pub(crate) fn stream_error(backend: &str, error: ArrowError) -> Error {
+pub fn stream_error(backend: &str, error: ArrowError) -> Error {
     match error {
         ArrowError::ExternalError(inner) => match inner.downcast::<Error>() {
             Ok(error) => *error,

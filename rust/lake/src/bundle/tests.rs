@@ -11,6 +11,8 @@ fn bundle() -> Bundle {
         generation: Generation::Number(1),
         coding: Coding::new(Metric::L2Sq, 1),
         selection: None,
+        source: None,
+        forgotten: None,
         content: None,
         index: None,
         tags: Tags::default(),
@@ -56,12 +58,18 @@ fn every_field_is_covered() {
     full.content = Some(Content { rows: 3, schema: "s".into(), digest: "d".into() });
     full.index = Some(IndexFile { file: "index.rbpx".into(), bytes: 7, digest: "e".into() });
     full.tags.lineage_id = Some("job".into());
+    let pieces = vec![crate::backend::Piece { name: "part-0".into(), rows: 3 }];
+    full.source = Some(Source { vector: "embedding".into(), id: None, pieces });
     full.selection = Some("(n > 3)".into());
+    full.forgotten = Some(IndexFile { file: "forgotten-1.json".into(), bytes: 5, digest: "f".into() });
     let json = full.to_json(None).unwrap();
     assert_eq!(parse(&json).unwrap().bundle, full);
-    // Upstream's witness covers none of the last ten: a file tampered with like this would pass there.
+    // Upstream's witness covers none of the last thirteen: a file tampered with like this would pass there.
     let changes = [
         ("(n > 3)", "(n > 2)"),
+        ("forgotten-1", "forgotten-2"),
+        ("part-0", "part-1"),
+        ("embedding", "embeddong"),
         ("local://b/c", "local://b/d"),
         ("\"dim\": 8", "\"dim\": 9"),
         ("\"rotation_seed\": 42", "\"rotation_seed\": 43"),

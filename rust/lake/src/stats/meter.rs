@@ -131,7 +131,9 @@ impl Meter {
             &self.spills,
             &self.failures,
         ];
-        counters.into_iter().for_each(|counter| counter.store(0, Relaxed));
+        for counter in counters {
+            counter.store(0, Relaxed);
+        }
         [&self.prime_time, &self.pull_time, &self.check_time, &self.search_time]
             .into_iter()
             .for_each(Times::reset);

@@ -5,10 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ruvector_core::{Metric, Unwatched, Vectors, ids::OwnedId};
+use proptest::prelude::*;
+use ruvector_core::{Hits, Metric, Unwatched, Vectors, ids::OwnedId};
 use ruvector_lake::{
     BackendOptions, Consistency, Error, Key, OnError, RuLake, SearchOptions, Settings, Targets,
     answer::Status,
+    backend::Pull,
     predicate::{Comparison, Condition, Predicate, Value},
 };
 
@@ -188,4 +190,103 @@ fn an_adapter_that_panics_is_one_that_failed() {
     let answer =
         lake.search(&Targets::Everywhere("c".into()), &column(1, 4, 1), &options, &Unwatched).unwrap();
     assert_eq!((answer.hits[0].len(), answer.is_partial()), (3, false), "and may be well again");
+}
+
+/// A backend that searches by itself, exactly.
+struct Searching(Watched);
+
+impl ruvector_lake::Backend for Searching {
+    fn id(&self) -> &str {
+        self.0.id()
+    }
+
+    fn list_collections(&self) -> ruvector_lake::Result<Vec<String>> {
+        self.0.list_collections()
+    }
+
+    fn state(&self, collection: &str) -> ruvector_lake::Result<ruvector_lake::backend::State> {
+        self.0.state(collection)
+    }
+
+    fn pull(&self, collection: &str, pull: &Pull) -> ruvector_lake::Result<ruvector_lake::backend::Batches> {
+        self.0.pull(collection, pull)
+    }
+
+    fn push_down_topk(
+        &self,
+        collection: &str,
+        queries: &Vectors,
+        k: usize,
+    ) -> ruvector_lake::Result<Option<Hits>> {
+        let (mut ids, mut rows) = (Vec::new(), Vec::new());
+        for batch in self.0.rows.pull(collection, &Pull::default())? {
+            let batch = batch.unwrap();
+            ids.push(Arc::clone(batch.column(0)));
+            rows.push(Arc::clone(batch.column(1)));
+        }
+        let vectors = Vectors::from_arrays("vector", &rows, None)?;
+        let ids = ruvector_core::ids::Ids::from_list("id", &ids)?;
+        let column = ruvector_core::exact::Column { vectors: &vectors, ids: Some(&ids) };
+        let (kernels, pool) =
+            (ruvector_core::kernel::Kernels::detect().unwrap(), ruvector_core::Pool::Inline);
+        Ok(Some(ruvector_core::exact::search(&column, queries, Metric::L2Sq, k, kernels, &pool, &Unwatched)?))
+    }
+}
+
+#[test]
+fn a_backend_may_search_by_itself_where_the_cache_has_nothing() {
+    let (watched, plain) = (Watched::with_rows("near", 200, 8), Watched::with_rows("plain", 200, 8));
+    let lake = lake(FRESH, &[&plain]);
+    lake.register_backend(Arc::new(Searching(watched.clone())), BackendOptions::default()).unwrap();
+    let (targets, queries) = (Targets::Everywhere("c".into()), column(5, 8, 3));
+    let options = SearchOptions { push_down: true, columns: Some(vec!["id".into()]), ..exact(6) };
+    let pushed = lake.search(&targets, &queries, &options, &Unwatched).unwrap();
+    assert!(lake.bundle_of(&key("near")).is_none() && lake.bundle_of(&key("plain")).is_some());
+    assert!(pushed.shards.iter().all(|shard| shard.generation == Some(1.into())));
+    let pulled = lake.search(&targets, &queries, &exact(6), &Unwatched).unwrap();
+    assert_eq!(plain_hits(&pushed), plain_hits(&pulled));
+    assert_eq!(pushed.to_batch().unwrap()["id"].to_data(), pushed.payload.unwrap()["id"].to_data());
+    // Now the cache has it, and answers.
+    let before = watched.states();
+    lake.search(&targets, &queries, &options, &Unwatched).unwrap();
+    assert!(watched.states() > before);
+}
+
+fn plain_hits(answer: &ruvector_lake::Answer) -> Vec<Vec<(String, OwnedId, u32)>> {
+    let one = |hits: &Vec<ruvector_lake::Hit>| {
+        hits.iter().map(|hit| (hit.key.backend.clone(), hit.id.clone(), hit.distance.to_bits())).collect()
+    };
+    answer.hits.iter().map(one).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn shards_together_are_one_index(rows in 1_usize..400, parts in 1_usize..5, k in 1_usize..40, seed in 0_u64..1000, dedupe in any::<bool>(), repeated in 0_usize..30) {
+        let all = column(rows, 8, seed);
+        let mut shards: Vec<Watched> = (0..parts).map(|at| Watched::new(&format!("s{at}"))).collect();
+        let part = |row: usize| row.wrapping_mul(0x9E37_79B9).wrapping_add(seed as usize) / 7 % parts;
+        for (at, shard) in shards.iter().enumerate() {
+            // Some rows lie in every shard: with `dedupe` they count once.
+            let mine: Vec<usize> = (0..rows).filter(|&row| part(row) == at || (dedupe && row < repeated)).collect();
+            shard.rows.put_collection("c", &numbers(mine.iter().map(|&row| row as i64)), &all.gather(&mine).unwrap()).unwrap();
+        }
+        let whole = Watched::new("whole");
+        whole.rows.put_collection("all", &numbers(0..rows as i64), &all).unwrap();
+        shards.push(whole);
+        let lake = lake(FRESH, &shards.iter().collect::<Vec<_>>());
+        let queries = column(7, 8, seed + 1);
+        for options in [exact(k), SearchOptions { k, effort: ruvector_core::index::Effort::Nprobe(1 << 20), ..SearchOptions::default() }] {
+            let options = SearchOptions { dedupe, ..options };
+            let found = lake.search(&Targets::Everywhere("c".into()), &queries, &options, &Unwatched).unwrap();
+            let expected = lake.search(&Targets::Only("all".into()), &queries, &exact(k), &Unwatched).unwrap();
+            if options.effort == ruvector_core::index::Effort::Exact {
+                prop_assert_eq!(plain(&found), plain(&expected));
+            } else {
+                // Bounds hold with a probability; what is found is never too near and hardly ever too far.
+                let same = plain(&found).iter().flatten().zip(plain(&expected).iter().flatten()).filter(|(a, b)| a == b).count();
+                prop_assert!(same * 10 >= plain(&expected).iter().flatten().count() * 9, "{} hits are the same", same);
+            }
+        }
+    }
 }

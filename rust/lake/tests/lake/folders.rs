@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use ruvector_core::{Index, Metric, Pool, Unwatched, Vectors, format::Keep, index::BuildParams};
-use ruvector_lake::{Consistency, Error, SearchOptions, Settings, share::INDEX_FILE};
+use ruvector_lake::{Bundle, Consistency, Error, SearchOptions, Settings};
 use tempfile::TempDir;
 
 use crate::support::{Watched, column, exact, ids, key, lake, numbers, settings};
@@ -17,6 +17,11 @@ fn saved() -> (Watched, TempDir) {
     lake.search_one(&key("b"), &[0.0; 8], &exact(1)).unwrap();
     lake.save_cache_to_dir(&key("b"), folder.path()).unwrap();
     (backend, folder)
+}
+
+/// The index file that the bundle of a folder tells of.
+fn index_of(folder: &Path) -> std::path::PathBuf {
+    folder.join(Bundle::read(folder).unwrap().unwrap().bundle.index.unwrap().file)
 }
 
 fn warm(folder: &Path) -> ruvector_lake::Result<usize> {
@@ -90,6 +95,25 @@ fn an_index_that_has_grown_is_saved_whole() {
     assert_eq!(other.search_one(&key("b"), &[0.1; 8], &options).unwrap().hits, grown.hits);
 }
 
+#[test]
+fn a_warmed_index_goes_on_with_the_rows_that_came_since() {
+    let (backend, folder) = saved();
+    let lake = lake(FRESH, &[&backend]);
+    lake.warm_from_dir(&key("b"), folder.path()).unwrap();
+    backend
+        .rows
+        .append("c", &numbers([1]), &Vectors::from_f32("v", 8, vec![9.0; 8].into()).unwrap())
+        .unwrap();
+    let pulls = backend.pulls();
+    assert_eq!(ids(&lake.search_one(&key("b"), &[9.0; 8], &exact(1)).unwrap()), [1]);
+    let counters = lake.cache_stats().counters;
+    assert_eq!((counters.primes, counters.extensions, backend.pulls()), (0, 1, pulls + 1));
+    assert_eq!(backend.skipped.load(std::sync::atomic::Ordering::SeqCst), 50, "only the new row was read");
+    let other = crate::support::lake(FRESH, &[&backend]);
+    other.search_one(&key("b"), &[9.0; 8], &exact(1)).unwrap();
+    assert_eq!(lake.bundle_of(&key("b")), other.bundle_of(&key("b")), "the same rows and digests");
+}
+
 /// Upstream: the seed of neither the lake nor the index is compared.
 #[test]
 fn another_seed_or_metric_is_refused() {
@@ -115,14 +139,14 @@ fn a_foreign_index_is_refused() {
     let params = BuildParams { seed: 42, ..BuildParams::default() };
     let foreign =
         Index::build(column(50, 8, 8), Some(&numbers(900..950)), &params, &pool, &Unwatched).unwrap();
-    foreign.save(&folder.path().join(INDEX_FILE), Keep::AsIs).unwrap();
+    foreign.save(&index_of(folder.path()), Keep::AsIs).unwrap();
     assert!(matches!(warm(folder.path()), Err(Error::WitnessMismatch { .. })));
 }
 
 #[test]
 fn every_flipped_byte_is_seen() {
     let (_, folder) = saved();
-    let path = folder.path().join(INDEX_FILE);
+    let path = index_of(folder.path());
     let good = fs::read(&path).unwrap();
     for at in (0..good.len()).step_by(97) {
         let mut bytes = good.clone();
@@ -146,7 +170,7 @@ fn a_tampered_sidecar_is_refused_and_nothing_is_forgotten() {
     let good = fs::read_to_string(&path).unwrap();
     for (from, to) in [
         ("\"generation\": 1", "\"generation\": 2"),
-        ("index.rbpx", "../x.rbpx"),
+        ("\"file\": \"index-", "\"file\": \"../i-"),
         ("\"rows\": 50", "\"rows\": 51"),
     ] {
         assert!(good.contains(from));
@@ -175,7 +199,8 @@ fn a_tampered_sidecar_is_refused_and_nothing_is_forgotten() {
 fn links_in_a_folder_are_not_followed() {
     let (_, folder) = saved();
     let elsewhere = tempfile::tempdir().unwrap();
-    for name in [INDEX_FILE, "table.rulake.json"] {
+    let index = index_of(folder.path());
+    for name in [index.file_name().unwrap().to_str().unwrap(), "table.rulake.json"] {
         let (inside, outside) = (folder.path().join(name), elsewhere.path().join(name));
         fs::rename(&inside, &outside).unwrap();
         std::os::unix::fs::symlink(&outside, &inside).unwrap();

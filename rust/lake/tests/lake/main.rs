@@ -5,5 +5,13 @@
 mod cache;
 mod federation;
 mod folders;
+mod forgetting;
+mod governance;
+mod killed;
+mod patience;
+#[cfg(feature = "parquet")]
+mod payload;
+mod sessions;
+mod stress;
 mod support;
 mod upstream;

@@ -36,6 +36,9 @@ pub(crate) fn row(vectors: &Vectors, row: usize) -> Vec<f32> {
     vectors.row(row, &mut vec![0.0; vectors.dim()]).to_vec()
 }
 
+/// Runs before each pull, many at once.
+type Signal = Arc<dyn Fn() + Send + Sync>;
+
 /// What happens at the next pulls.
 type Hook = Box<dyn FnMut(&LocalBackend) + Send>;
 
@@ -49,6 +52,8 @@ pub(crate) struct Watched {
     pub(crate) slow: Arc<Mutex<Duration>>,
     pub(crate) broken: Arc<Mutex<Option<Error>>>,
     pub(crate) during_pull: Arc<Mutex<Option<Hook>>>,
+    /// Run by each pull, many at once.
+    pub(crate) before_pull: Arc<Mutex<Option<Signal>>>,
     /// In place of the place it would name.
     pub(crate) data_ref: Option<String>,
 }
@@ -63,6 +68,7 @@ impl Watched {
             slow: Arc::default(),
             broken: Arc::default(),
             during_pull: Arc::default(),
+            before_pull: Arc::default(),
             data_ref: None,
         }
     }
@@ -120,6 +126,10 @@ impl Backend for Watched {
         self.skipped.fetch_add(pull.skip_rows as usize, Ordering::SeqCst);
         let slow = *self.slow.lock().unwrap();
         thread::sleep(slow);
+        let before = self.before_pull.lock().unwrap().clone();
+        if let Some(before) = before {
+            before();
+        }
         self.check()?;
         let rows = self.rows.pull(collection, pull);
         if let Some(hook) = &mut *self.during_pull.lock().unwrap() {

@@ -118,8 +118,7 @@ impl Given {
             let message = format!("{name}: its memory is not aligned to its type and was copied");
             warn(py, "CopyWarning", &CString::new(message).unwrap_or_default())?;
         }
-        let is_number = matches!(picked.data_type, DataType::Float32 | DataType::Float16);
-        let chunks = if matches!(self.role, Role::Queries(_)) && is_number {
+        let chunks = if matches!(self.role, Role::Queries(_)) && picked.is_numbers() {
             one_query(picked)?
         } else {
             picked.chunks()
@@ -131,6 +130,11 @@ impl Given {
             (error, _) => error,
         };
         Ok(Vectors::from_arrays(name, &chunks, width.map(|width| width.dim)).map_err(by)?)
+    }
+
+    /// Whether it is one vector, given as a column of numbers.
+    pub(crate) fn is_numbers(&self) -> bool {
+        !self.is_table && self.columns.iter().all(Column::is_numbers)
     }
 
     /// The ids for `rows` vectors: a column of its own, or the name of one in the table that the vectors came in.
@@ -225,6 +229,10 @@ impl Column {
 
     pub(crate) fn data_type(&self) -> &DataType {
         &self.data_type
+    }
+
+    fn is_numbers(&self) -> bool {
+        matches!(self.data_type, DataType::Float32 | DataType::Float16)
     }
 
     fn is_float_list(&self) -> bool {

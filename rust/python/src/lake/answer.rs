@@ -18,18 +18,23 @@ use crate::{
 
 /// The nearest rows of each query, and how each shard fared.
 #[pyclass(name = "LakeAnswer", module = "ruvector", frozen)]
-pub(crate) struct PyAnswer(pub(super) Arc<Answer>);
+pub(crate) struct PyAnswer {
+    pub(super) answer: Arc<Answer>,
+    /// Whether it is to one query, given as such.
+    #[pyo3(get)]
+    pub(super) one: bool,
+}
 
 #[pymethods]
 impl PyAnswer {
     /// The number of queries.
     fn __len__(&self) -> usize {
-        self.0.hits.len()
+        self.answer.hits.len()
     }
 
     /// How many hits a query has.
     fn count(&self, query: usize) -> usize {
-        self.0.hits.get(query).map_or(0, Vec::len)
+        self.answer.hits.get(query).map_or(0, Vec::len)
     }
 
     /// The hits of a query from one rank to another: backend, collection, id, distance.
@@ -44,16 +49,17 @@ impl PyAnswer {
             let (backend, collection) = values::pair(&hit.key);
             (backend, collection, values::id(py, &hit.id)?, hit.distance).into_pyobject(py)
         };
-        let found = self.0.hits.get(query).and_then(|hits| hits.get(from..to)).unwrap_or_default();
+        let found = self.answer.hits.get(query).and_then(|hits| hits.get(from..to)).unwrap_or_default();
         found.iter().map(tuple).collect()
     }
 
     /// The answer to one of the queries.
     fn of_query(&self, query: usize) -> Self {
-        let hits = self.0.hits.get(query).cloned().unwrap_or_default();
-        let before = self.0.hits.iter().take(query).map(Vec::len).sum();
-        let payload = self.0.payload.as_ref().map(|payload| payload.slice(before, hits.len()));
-        Self(Arc::new(Answer { hits: vec![hits], shards: self.0.shards.clone(), payload }))
+        let hits = self.answer.hits.get(query).cloned().unwrap_or_default();
+        let before = self.answer.hits.iter().take(query).map(Vec::len).sum();
+        let payload = self.answer.payload.as_ref().map(|payload| payload.slice(before, hits.len()));
+        let answer = Answer { hits: vec![hits], shards: self.answer.shards.clone(), payload };
+        Self { answer: Arc::new(answer), one: true }
     }
 
     /// How each shard fared: backend, collection, status, error, generation, witness, rows, seconds.
@@ -73,17 +79,17 @@ impl PyAnswer {
             let seconds = shard.elapsed.as_secs_f64();
             (backend, collection, status, error, generation, witness, shard.rows, seconds).into_pyobject(py)
         };
-        self.0.shards.iter().map(tuple).collect()
+        self.answer.shards.iter().map(tuple).collect()
     }
 
     /// Whether shards are missing.
     #[getter]
     fn partial(&self) -> bool {
-        self.0.is_partial()
+        self.answer.is_partial()
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyCapsule>> {
-        export::schema(py, self.0.to_batch()?.schema().as_ref())
+        export::schema(py, self.answer.to_batch()?.schema().as_ref())
     }
 
     /// The long table, as one batch.
@@ -94,7 +100,7 @@ impl PyAnswer {
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> Result<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
         drop(requested_schema);
-        let table: ArrayRef = Arc::new(StructArray::from(self.0.to_batch()?));
+        let table: ArrayRef = Arc::new(StructArray::from(self.answer.to_batch()?));
         let DataType::Struct(fields) = table.data_type().clone() else {
             return Err(ruvector_core::Error::invalid_parameter("hits", "a table", "none").into());
         };
@@ -109,7 +115,7 @@ impl PyAnswer {
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> Result<Bound<'py, PyCapsule>> {
         drop(requested_schema);
-        let batch = self.0.to_batch()?;
+        let batch = self.answer.to_batch()?;
         export::stream(py, batch.schema(), vec![batch])
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Question {
     pub(super) targets: Targets,
     pub(super) queries: Vectors,
     pub(super) options: SearchOptions,
+    /// Whether one query was given as such, and not as a column of one.
+    pub(super) one: bool,
 }
 
 /// Collections: some, the one of a name, or all of a name.
@@ -91,13 +93,16 @@ impl Question {
         asking: Asking<'_>,
     ) -> Result<Self> {
         let options = asking.options()?;
-        let queries = Given::read(queries, Role::Queries(name))?.vectors(py, None, None)?;
+        let given = Given::read(queries, Role::Queries(name))?;
+        let is_row = |dims: Bound<'_, PyAny>| dims.extract().is_ok_and(|dims: usize| dims == 1);
+        let one = given.is_numbers() || queries.getattr_opt("ndim")?.is_some_and(is_row);
+        let queries = given.vectors(py, None, None)?;
         let targets = match targets {
             Meant::Keys(keys) => Targets::Keys(keys.into_iter().map(values::key).collect()),
             Meant::Named(true, name) => Targets::Everywhere(name),
             Meant::Named(false, name) => Targets::Only(name),
         };
-        Ok(Self { targets, queries, options })
+        Ok(Self { targets, queries, options, one })
     }
 
     /// Whether the answer needs nothing but computing.

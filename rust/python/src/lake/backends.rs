@@ -3,7 +3,10 @@
 use std::{path::PathBuf, sync::Arc};
 
 use pyo3::prelude::*;
-use ruvector_core::ids::{IdType, Ids};
+use ruvector_core::{
+    Error,
+    ids::{IdType, Ids},
+};
 use ruvector_lake::{
     Backend,
     backend::{FsBackend, LocalBackend, parquet},
@@ -117,8 +120,10 @@ impl PyFs {
         vectors: &Bound<'_, PyAny>,
     ) -> Result<PathBuf> {
         let (ids, vectors) = rows(py, ids, vectors)?;
-        let Ids::UInt64(ids) = ids.cast("ids", IdType::UInt64)? else {
-            return Err(ruvector_core::Error::invalid_parameter("ids", "integers", "strings").into());
+        let actual = ids.id_type().name();
+        let Ok(Ids::UInt64(ids)) = ids.cast("ids", IdType::UInt64) else {
+            let (column, expected) = ("ids".into(), "integers from 0 to 2**64 - 1".into());
+            return Err(Error::InvalidType { column, expected, actual: actual.into() }.into());
         };
         Ok(py.detach(|| self.0.write(collection, filename, ids.values(), &vectors))?)
     }

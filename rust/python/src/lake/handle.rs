@@ -213,7 +213,7 @@ impl PyLake {
     }
 
     fn target(&self, key: Pair) -> PyTarget {
-        PyTarget { lake: self.lake.clone(), key: values::key(key) }
+        PyTarget::new(self.lake.clone(), values::key(key))
     }
 
     fn search(
@@ -229,7 +229,7 @@ impl PyLake {
         let answer = interrupt::run(py, size, &mut Progress::off(), |monitor| {
             self.lake.search(&question.targets, &question.queries, &question.options, monitor)
         })?;
-        Ok(PyAnswer(Arc::new(answer)))
+        Ok(PyAnswer { answer: Arc::new(answer), one: question.one })
     }
 
     /// As `search`, but returns at once; `settle` is called with the answer or an exception, on another thread.
@@ -244,7 +244,7 @@ impl PyLake {
     ) -> Result<runtime::PyJob> {
         let question = Question::read(py, queries, role(name), targets, asking)?;
         let (lake, waits) = (self.lake.clone(), !question.is_at_hand(&self.lake));
-        runtime::spawn(settle, waits, move |monitor| {
+        runtime::spawn(settle, question.one, waits, move |monitor| {
             lake.search(&question.targets, &question.queries, &question.options, monitor)
         })
     }

@@ -38,9 +38,11 @@ impl PyJob {
     }
 }
 
-/// Runs a search, then calls `settle(answer, exception)`. `waits` says that it may wait for a backend.
+/// Runs a search, then calls `settle(answer, exception)`. `one` is for the answer; `waits` says that it
+/// may wait for a backend.
 pub(super) fn spawn(
     settle: Py<PyAny>,
+    one: bool,
     waits: bool,
     search: impl FnOnce(&dyn Monitor) -> ruvector_lake::Result<Answer> + Send + 'static,
 ) -> Result<PyJob> {
@@ -58,7 +60,7 @@ pub(super) fn spawn(
         // An interpreter that is going away has nobody left who waits.
         Python::try_attach(|py| {
             let told = match found {
-                Ok(answer) => settle.call1(py, (PyAnswer(Arc::new(answer)), py.None())),
+                Ok(answer) => settle.call1(py, (PyAnswer { answer: Arc::new(answer), one }, py.None())),
                 Err(error) => settle.call1(py, (py.None(), PyErr::from(Failure::from(error)))),
             };
             // A loop that was closed meanwhile refuses, and has nobody left who waits, either.

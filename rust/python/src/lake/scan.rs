@@ -2,11 +2,11 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use arrow_array::RecordBatch;
+use arrow_array::{RecordBatch, RecordBatchIterator};
 use arrow_schema::{Schema, SchemaRef};
 use pyo3::{prelude::*, types::PyCapsule};
 use ruvector_core::Error;
-use ruvector_lake::backend::Batches;
+use ruvector_lake::backend::{Batches, stream_error};
 
 use crate::{error::Result, export};
 
@@ -25,6 +25,27 @@ impl PyRows {
 
 #[pymethods]
 impl PyRows {
+    /// A stream without rows, for its schema.
+    fn empty(&self) -> Self {
+        Self::new(Box::new(RecordBatchIterator::new([], SchemaRef::clone(&self.schema))))
+    }
+
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    /// The next batch, as a stream of one; none when the stream has ended, or is somebody else's.
+    fn __next__(&self, py: Python<'_>) -> Result<Option<Self>> {
+        let next = py.detach(|| {
+            let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+            rows.as_mut().and_then(Iterator::next)
+        });
+        let one = |batch| RecordBatchIterator::new([Ok(batch)], SchemaRef::clone(&self.schema));
+        // The lake's streams bring the lake's errors, which name their backend.
+        let next = next.transpose().map_err(|error| stream_error("lake", error))?;
+        Ok(next.map(|batch| Self::new(Box::new(one(batch)))))
+    }
+
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyCapsule>> {
         export::schema::<Schema>(py, self.schema.as_ref())
     }

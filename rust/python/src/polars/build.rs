@@ -19,7 +19,7 @@ use arrow_schema::{DataType, Field};
 use ruvector_core::{Error, Index, Live, Unwatched, ids::Ids};
 
 use super::{Column, Refusal, Result, abi, kwargs, kwargs::BuildArgs, pool_for, vectors};
-use crate::registry;
+use crate::{registry, searchable::Searchable};
 
 /// `List(String)`, named after the vectors.
 pub(super) fn field(fields: &[Field], pickled: &[u8]) -> Result<Field> {
@@ -63,7 +63,7 @@ fn name_type() -> DataType {
 /// The index's name, as a column of one row whose text owns the index.
 fn name(index: Index, keep: bool) -> Result<ArrayRef> {
     let index = Arc::new(Live::new(index));
-    let key = registry::enter(&index, keep);
+    let key = registry::enter(&(Arc::clone(&index) as Arc<dyn Searchable>), keep);
     let prefix: [u8; 4] = key.as_bytes().first_chunk().copied().unwrap_or_default();
     let view = ByteView::new(u32::try_from(key.len())?, &prefix);
     let text = abi::owning_buffer(key.into_bytes().into(), AssertUnwindSafe(index));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, Int32Array, LargeListArray, StructArray, cast::AsArray, new_null_array};
 use arrow_schema::{DataType, Field};
-use ruvector_core::{Error, Hits, Live, Unwatched, ids::IdType, index::SearchParams};
+use ruvector_core::{Error, Hits, Unwatched, ids::IdType, index::SearchParams};
 
 use super::{Column, Refusal, Result, kwargs, kwargs::KnnArgs, pool_for, vectors};
 use crate::{registry, searchable::Searchable};
@@ -70,7 +70,7 @@ fn search(index: &dyn Searchable, queries: &Column, args: &KnnArgs, pickled: &[u
 
 /// The index that a join's right side has built while the plan ran. Every row names the same one; null says that there
 /// was nothing to build it from.
-fn named_by(keys: &Column) -> Result<Option<Arc<Live>>> {
+fn named_by(keys: &Column) -> Result<Option<Arc<dyn Searchable>>> {
     let lists = keys.chunks.iter().filter_map(|chunk| chunk.as_list_opt::<i64>());
     let mut names = lists.flat_map(|lists| (0..lists.len()).map(|row| name_in(lists, row)));
     let Some(name) = names.next() else { return Ok(None) };

@@ -8,6 +8,8 @@ mod chunks;
 #[cfg(feature = "object-store")]
 mod object;
 mod read;
+#[cfg(feature = "s3")]
+pub mod s3;
 mod store;
 #[cfg(test)]
 mod tests;

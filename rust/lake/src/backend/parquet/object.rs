@@ -1,23 +1,19 @@
-//! Object stores. Their crate is asynchronous, ours is not: requests run on a small runtime of their own, which is made
-//! when it is first needed, and the calling thread waits.
+//! Object stores. Their crate is asynchronous, ours is not: requests run on a runtime, and the calling thread waits.
 
 use std::{
-    collections::HashMap,
     future::Future,
     ops::Range,
-    process,
-    sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
+    sync::{Arc, mpsc},
 };
 
 use bytes::Bytes;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, path::Path};
-use tokio::runtime::{Builder, Runtime};
 
 use super::store::{Store, Stored, is_part, replaced};
-use crate::error::{Error, Result};
-
-/// Threads that requests run on.
-const THREADS: usize = 2;
+use crate::{
+    error::{Error, Result},
+    runtime,
+};
 
 /// A place in an object store.
 #[derive(Debug)]
@@ -34,7 +30,7 @@ impl Objects {
     /// Waits for a request. Whether the caller is itself on a thread of some runtime makes no difference.
     fn wait<T: Send + 'static>(&self, request: impl Future<Output = T> + Send + 'static) -> Result<T> {
         let (tell, told) = mpsc::sync_channel(1);
-        let runtime = runtime().map_err(|error| Error::backend(&self.url, error))?;
+        let runtime = runtime::handle().map_err(|error| Error::backend(&self.url, error))?;
         runtime.spawn(async move { drop(tell.send(request.await)) });
         told.recv().map_err(|_| Error::backend(&self.url, "the request was dropped"))
     }
@@ -50,20 +46,6 @@ impl Objects {
         );
         Error::Backend { backend: self.url.clone(), detail: error.to_string(), retryable, source: None }
     }
-}
-
-/// The runtime of this process; a forked child makes its own.
-fn runtime() -> std::io::Result<Arc<Runtime>> {
-    static RUNTIMES: OnceLock<Mutex<HashMap<u32, Arc<Runtime>>>> = OnceLock::new();
-    let mut runtimes = RUNTIMES.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(runtime) = runtimes.get(&process::id()) {
-        return Ok(Arc::clone(runtime));
-    }
-    let mut builder = Builder::new_multi_thread();
-    let runtime = builder.worker_threads(THREADS).thread_name("ruvector-store").enable_all().build()?;
-    let runtime = Arc::new(runtime);
-    runtimes.insert(process::id(), Arc::clone(&runtime));
-    Ok(runtime)
 }
 
 fn stored(meta: ObjectMeta) -> Stored {
