@@ -1616,6 +1616,7 @@ class Lake:
         self, key: tuple[str, str], folder: str | PathLike[str]
     ) -> tuple[PathLike[str], str, str]: ...
     def warm_from_dir(self, key: tuple[str, str], folder: str | PathLike[str]) -> int: ...
+    def forget(self, key: tuple[str, str], ids: IdColumn, folder: str | PathLike[str] | None) -> int: ...
     def invalidate_cache(self, key: tuple[str, str]) -> None: ...
     def bundle_of(self, key: tuple[str, str]) -> LakeFields | None: ...
     def cache_refcount_of(self, witness: str) -> int: ...
@@ -1694,9 +1695,26 @@ class LakeFs:
         self, collection: str, filename: str, ids: IdColumn, vectors: VectorSource
     ) -> PathLike[str]: ...
 
+class LakeBucket(TypedDict):
+    bucket: str
+    prefix: str
+    endpoint: str | None
+    region: str | None
+    access_key_id: str | None
+    secret_access_key: str | None
+    session_token: str | None
+    allow_http: bool
+    retries: int
+
 @final
 class LakeParquet:
     def __init__(self, name: str, root: str | PathLike[str]) -> None: ...
+    @staticmethod
+    def in_s3(
+        name: str,
+        s3: LakeBucket,
+        send: Callable[[str, str, list[tuple[str, str]], bytes], tuple[int, list[tuple[str, str]], bytes]],
+    ) -> LakeParquet: ...
     def register(
         self, collection: str, path: str, vector: str | None, id: str | None, dim: int | None
     ) -> None: ...

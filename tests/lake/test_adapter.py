@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -321,3 +324,37 @@ def test_half_floats_and_strings() -> None:
     )
     lake = lake_of(Tables("tables", {"docs": rows}))
     assert lake.search_one("docs", [0.0, 1.0, 0.0], k=1)[0].id == "b"
+
+
+WAITING = """
+import threading
+import ruvector as rv
+
+class Waiting(rv.BackendAdapter):
+    def list_collections(self):
+        return ["docs"]
+    def generation(self, collection):
+        return 1
+    def layout(self, collection):
+        return rv.lake.Layout("v", "id", 2)
+    def pull(self, collection, request):
+        print("waiting", flush=True)
+        threading.Event().wait()
+
+lake = rv.RuLake.builder().build()
+lake.register_backend(Waiting("waiting"))
+try:
+    lake.search_one(("waiting", "docs"), [0.0, 0.0])
+except KeyboardInterrupt:
+    print("stopped", flush=True)
+"""
+
+
+def test_control_c_stops_waiting() -> None:
+    command = [sys.executable, "-c", "import ruvector.lake\n" + WAITING]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as waiting:
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == "waiting\n"
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.stdout.readline() == "stopped\n"
+        assert waiting.wait(60) == 0

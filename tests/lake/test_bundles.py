@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 import ruvector as rv
@@ -19,12 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from ruvector._ruvector import LakeRows
+    from ruvector.lake import RuLakeBuilder
+
 ROWS = np.random.default_rng(0).standard_normal((500, 8), dtype=np.float32)
 KEY = ("memory", "docs")
 
 
 def lake_of(
-    configure: Callable[[rv.lake.RuLakeBuilder], rv.lake.RuLakeBuilder] = lambda builder: builder,  # type: ignore[name-defined]
+    configure: Callable[[RuLakeBuilder], RuLakeBuilder] = lambda builder: builder,
 ) -> tuple[rv.RuLake, rv.LocalBackend]:
     backend = rv.LocalBackend("memory")
     backend.put_collection("docs", ids=range(1000, 1500), vectors=ROWS)
@@ -91,12 +95,12 @@ def test_a_killed_process_leaves_a_warm_start(tmp_path: Path) -> None:
     assert bundle.witness == lake.cache_witness_of(KEY)
 
 
-@pytest.mark.parametrize("name", ["index.rbpx", "table.rulake.json"])
+@pytest.mark.parametrize("name", [".rbpx", "table.rulake.json"])
 def test_a_tampered_file_is_refused(tmp_path: Path, name: str) -> None:
     lake, _ = lake_of()
     lake.search_one("docs", ROWS[0])
     lake.save_cache_to_dir("docs", tmp_path)
-    path = tmp_path / name
+    (path,) = tmp_path.glob(f"*{name}")
     content = bytearray(path.read_bytes())
     if name.endswith("json"):
         content = bytearray(content.replace(b'"dim": 8', b'"dim": 9'))
@@ -186,3 +190,30 @@ def test_another_coding_is_another_index(tmp_path: Path) -> None:
     bundle = other.bundle_of("docs")
     assert bundle is not None
     assert (bundle.metric, bundle.bits, bundle.rotation_seed, bundle.rerank_factor) == ("ip", 4, 7, 5)
+
+
+def test_rows_are_forgotten_here_and_wherever_the_folder_is_followed(tmp_path: Path) -> None:
+    lake, backend = lake_of()
+    reader, _ = lake_of()
+    nearest = lake.search_one("docs", ROWS[0], k=1)[0].id
+    assert nearest == 1000
+    reader.search_one("docs", ROWS[0])
+    lake.save_cache_to_dir("docs", tmp_path)
+    assert lake.forget("docs", [1000, 1001], tmp_path) == 2
+    assert lake.forget("docs", [1000]) == 0
+    assert 1000 not in {hit.id for hit in lake.search_one("docs", ROWS[0], k=500)}
+    assert len(lake.search_one("docs", ROWS[0], k=500)) == 498
+    assert pl.DataFrame(lake.scan("docs"))["id"].min() == 1002
+    assert reader.search_one("docs", ROWS[0], k=1)[0].id == 1000
+    reader.refresh_from_bundle_dir(KEY, tmp_path)
+    assert len(reader.search_one("docs", ROWS[0], k=500)) == 498
+    warmed = rv.RuLake.builder().consistency(rv.Consistency.FROZEN).build()
+    warmed.warm_from_dir(KEY, tmp_path)
+    assert len(warmed.search_one(KEY, ROWS[0], k=500)) == 498
+    assert len(pl.DataFrame(_all_of(backend))) == 500, "the backend is not touched"
+
+
+def _all_of(backend: rv.LocalBackend) -> LakeRows:
+    other = rv.RuLake.builder().build()
+    other.register_backend(backend)
+    return other.scan("docs")

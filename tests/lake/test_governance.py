@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -14,9 +14,11 @@ import ruvector as rv
 from ruvector.lake import Decision, PolicyRequest, RowPolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from ruvector.lake import Policy
+    from ruvector.lake.policy import Action
 
 ROWS = np.random.default_rng(0).standard_normal((40, 4), dtype=np.float32)
 
@@ -75,7 +77,7 @@ def test_each_principal_sees_their_own_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("action", ["search", "pull", "scan", "publish", "save"])
-def test_each_action_is_asked_about(tmp_path: Path, action: str) -> None:
+def test_each_action_is_asked_about(tmp_path: Path, action: Action) -> None:
     asked: list[PolicyRequest] = []
 
     def policy(request: PolicyRequest) -> bool:
@@ -84,7 +86,7 @@ def test_each_action_is_asked_about(tmp_path: Path, action: str) -> None:
 
     lake = lake_of(tmp_path, policy)
     root, user = lake.acting_as("root"), lake.acting_as("user")
-    calls = {
+    calls: dict[str, Callable[[rv.RuLake], object]] = {
         "search": lambda view: view.search_one("docs", ROWS[0]),
         "pull": lambda view: view.search_one("docs", ROWS[0]),
         "scan": lambda view: view.scan("docs"),
@@ -97,7 +99,7 @@ def test_each_action_is_asked_about(tmp_path: Path, action: str) -> None:
         calls[action](user)
     assert denied.value.action == action
     calls[action](root)
-    assert PolicyRequest("user", "files", "docs", action) in asked  # type: ignore[arg-type]
+    assert PolicyRequest("user", "files", "docs", action) in asked
 
 
 def test_a_policy_that_raises_denies(tmp_path: Path) -> None:
@@ -109,12 +111,13 @@ def test_a_policy_that_raises_denies(tmp_path: Path) -> None:
     assert isinstance(denied.value.__cause__, ConnectionError)
 
 
-@pytest.mark.parametrize(
-    "answer", ["yes", 1, Decision(rows=[("lang", "~", "en")]), Decision(mask={"a": "blur"})]
-)  # type: ignore[dict-item]
-def test_an_answer_that_is_none_denies(tmp_path: Path, answer: object) -> None:
+BLUR: Any = {"a": "blur"}
+
+
+@pytest.mark.parametrize("answer", ["yes", 1, Decision(rows=[("lang", "~", "en")]), Decision(mask=BLUR)])
+def test_an_answer_that_is_none_denies(tmp_path: Path, answer: Any) -> None:
     with pytest.raises(rv.PolicyDenied) as denied:
-        lake_of(tmp_path, lambda _: answer).search_one("docs", ROWS[0])  # type: ignore[arg-type, return-value]
+        lake_of(tmp_path, lambda _: answer).search_one("docs", ROWS[0])
     assert denied.value.__cause__ is not None
 
 
@@ -168,19 +171,13 @@ def test_the_lake_tells_what_it_holds() -> None:
     same = rv.build(ROWS, ids=range(40), seed=42)
     other = rv.build(ROWS, ids=range(40), seed=43)
     docs = lake.collection("docs")
-    for item in (same, "docs", ("memory", "docs"), docs):
-        assert item not in lake
+    items: list[object] = [same, "docs", ("memory", "docs"), docs]
+    assert not any(item in lake for item in items)
     lake.search_one("docs", ROWS[0])
-    for item in (
-        same,
-        "docs",
-        ("memory", "docs"),
-        docs,
-        rv.RabitqPlusIndex.build(ROWS, ids=range(40), seed=42),
-    ):
-        assert item in lake
-    for item in (other, "more", ("memory", "more"), ("none", "docs")):
-        assert item not in lake
+    items.append(rv.RabitqPlusIndex.build(ROWS, ids=range(40), seed=42))
+    assert all(item in lake for item in items)
+    others: list[object] = [other, "more", ("memory", "more"), ("none", "docs")]
+    assert not any(item in lake for item in others)
     lake.search_one("more", ROWS[0])
     assert "docs" not in lake
     stats = lake.cache_stats()
@@ -213,16 +210,21 @@ def test_what_is_larger_than_allowed_is_refused() -> None:
 
 
 def test_indexes_that_must_go_are_mapped_from_files(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(1).standard_normal((5000, 32), dtype=np.float32)
     backend = rv.LocalBackend("memory")
     for name in ("a", "b", "c"):
-        backend.put_collection(name, ids=range(40), vectors=ROWS)
-    lake = rv.RuLake.builder().max_cache_bytes(1).spill_to(tmp_path).build()
+        backend.put_collection(name, ids=range(5000), vectors=vectors)
+    alone = rv.RuLake.builder().build()
+    alone.register_backend(backend)
+    expected = [hit[2:] for hit in alone.search_one("a", vectors[7])]
+    room = alone.cache_stats().bytes * 3 // 2
+    lake = rv.RuLake.builder().max_cache_bytes(room).spill_to(tmp_path).build()
     lake.register_backend(backend)
-    expected = [lake.search_one(name, ROWS[0]) for name in ("a", "b", "c")]
-    assert [[hit[2:] for hit in lake.search_one(name, ROWS[0])] for name in ("a", "b", "c")] == [
-        [hit[2:] for hit in hits] for hits in expected
-    ]
+    for _ in range(2):
+        for name in ("a", "b", "c"):
+            assert [hit[2:] for hit in lake.search_one(name, vectors[7])] == expected
     stats = lake.cache_stats()
-    assert stats.primes == 3
-    assert stats.spills > 0
+    assert (stats.primes, stats.hits) == (3, 3)
+    assert stats.spills >= 2
+    assert stats.bytes <= room
     assert True in lake.cache_entries().to_polars()["spilled"].to_list()

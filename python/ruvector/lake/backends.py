@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
 
 from ruvector._ruvector import LakeFs, LakeLocal, LakeParquet, lake_collections, lake_generation
+from ruvector.lake.consistency import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
 
+    from ruvector._ruvector import LakeBucket
     from ruvector.typing import IdColumn, Queries, VectorColumn
 
 __all__ = ["FsBackend", "LocalBackend", "NativeBackend", "ParquetBackend"]
@@ -217,7 +220,7 @@ class FsBackend(NativeBackend):
 
 class ParquetBackend(NativeBackend):
     """
-    Collections in Parquet files: one file, or all files of a folder.
+    Collections in Parquet files: one file, or all files of a folder, on a disk or in a store that speaks S3.
 
     Vectors are ``FixedSizeBinary`` of little-endian floats, which is read fastest, or lists of floats. Row
     groups that a filter rules out are not read, and files that were added to a folder are read alone.
@@ -227,19 +230,67 @@ class ParquetBackend(NativeBackend):
     name
         What the lake knows it by.
     root
-        The folder that all paths are of.
+        The folder that all paths are of, or ``"s3://bucket/prefix"``.
+    endpoint
+        The server of a bucket, such as ``"https://minio.example:9000"``. Default: Amazon's.
+    region
+        The region of a bucket. Default: ``"us-east-1"``.
+    access_key_id, secret_access_key, session_token
+        What requests to a bucket are signed with. Default: they are not signed.
+    allow_http
+        Whether requests to a bucket may go unencrypted.
+    retries
+        How often a request to a bucket is tried again that failed for a reason that may pass.
 
     Raises
     ------
     PersistError
         If there is no such folder.
+    InvalidParameter
+        If options of a bucket cannot be meant, or are given for a folder.
     """
 
     __slots__ = ()
     _native: LakeParquet
 
-    def __init__(self, name: str, root: str | PathLike[str]) -> None:
-        super().__init__(name, LakeParquet(name, root))
+    def __init__(
+        self,
+        name: str,
+        root: str | PathLike[str],
+        *,
+        endpoint: str | None = None,
+        region: str | None = None,
+        access_key_id: str | None = None,
+        secret_access_key: str | None = None,
+        session_token: str | None = None,
+        allow_http: bool = False,
+        retries: int = 3,
+    ) -> None:
+        secrets = (access_key_id, secret_access_key, session_token)
+        place = urlsplit(root) if isinstance(root, str) else None
+        if place is None or place.scheme != "s3":
+            if allow_http or any(each is not None for each in (endpoint, region, *secrets)):
+                refuse("root", "s3://bucket/prefix with these options", repr(root))
+            super().__init__(name, LakeParquet(name, root))
+            return
+        if not place.netloc:
+            refuse("root", "s3://bucket/prefix", repr(root))
+        if (access_key_id is None) != (secret_access_key is None):
+            refuse("access_key_id", "both parts of a key, or none", "one")
+        from ruvector.lake.transport import send
+
+        bucket: LakeBucket = {
+            "bucket": place.netloc,
+            "prefix": place.path,
+            "endpoint": endpoint,
+            "region": region,
+            "access_key_id": access_key_id,
+            "secret_access_key": secret_access_key,
+            "session_token": session_token,
+            "allow_http": allow_http,
+            "retries": retries,
+        }
+        super().__init__(name, LakeParquet.in_s3(name, bucket, send))
 
     def register(
         self,

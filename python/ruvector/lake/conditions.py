@@ -17,7 +17,7 @@ Condition: TypeAlias = tuple[str, str, Any]
 """A column, how it compares (an `Operator`), and with what: an integer, a float, a text or a truth; a list of
 them for ``in`` and ``not in``."""
 
-RowFilter: TypeAlias = Sequence[Condition] | Sequence[Sequence[Condition]]
+RowFilter: TypeAlias = Sequence[Condition | Sequence[Condition]]
 """Conditions that all must hold, or a list of such lists, one of which must."""
 
 Dnf: TypeAlias = tuple[tuple[Condition, ...], ...]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ruvector.lake.builder import RuLakeBuilder
     from ruvector.lake.conditions import RowFilter
     from ruvector.lake.searching import Key
-    from ruvector.typing import Metric
+    from ruvector.typing import IdColumn, Metric
 
 __all__ = ["RuLake"]
 
@@ -316,6 +316,36 @@ class RuLake(Searching):
             If the index is coded otherwise than the collection's settings say.
         """
         return self._native.warm_from_dir(self._pair(key), dir)
+
+    def forget(self, key: Key, ids: IdColumn, dir: str | PathLike[str] | None = None) -> int:
+        """
+        Delete rows for the lake: nobody finds or reads them here any more, whatever the backend still has.
+
+        Views that have begun a session keep what they see.
+
+        Parameters
+        ----------
+        key
+            The collection.
+        ids
+            The ids of the rows.
+        dir
+            A folder whose bundle is to tell so: whoever follows it (`refresh_from_bundle_dir`) or is warmed
+            from it forgets them, too. The index beside it stays as it is.
+
+        Returns
+        -------
+        int
+            How many ids are new here.
+
+        Raises
+        ------
+        InvalidBundle, WitnessMismatch, TooLarge, UnsafePath
+            If the folder's bundle cannot be believed. The rows are forgotten here even so.
+        PersistError
+            If nothing can be written. The rows are forgotten here even so.
+        """
+        return self._native.forget(self._pair(key), ids, dir)
 
     def invalidate_cache(self, key: Key) -> None:
         """Forget the index of a collection. Without one, nothing happens."""

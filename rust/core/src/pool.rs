@@ -18,7 +18,28 @@ pub enum Pool {
     /// On the calling thread. What an engine's own worker should use for small batches.
     Inline,
     /// On a pool of our own.
-    Threads(Arc<rayon::ThreadPool>),
+    Threads(Team),
+}
+
+/// Threads, and the process that has them.
+#[derive(Clone, Debug)]
+pub struct Team {
+    threads: Arc<rayon::ThreadPool>,
+    process: u32,
+}
+
+impl Team {
+    /// Runs a job on the threads. A forked child that was left with somebody else's gets its own; on the calling thread
+    /// if the system has none for it.
+    pub fn install<T: Send>(&self, job: impl FnOnce() -> T + Send) -> T {
+        if self.process == process::id() {
+            return self.threads.install(job);
+        }
+        match shared(self.threads.current_num_threads()) {
+            Ok(Pool::Threads(own)) => own.threads.install(job),
+            _ => job(),
+        }
+    }
 }
 
 /// Keyed by process id too: a forked child inherits the map, but none of the threads behind it.
@@ -42,7 +63,7 @@ impl Pool {
     pub fn threads(&self) -> usize {
         match self {
             Self::Inline => 1,
-            Self::Threads(pool) => pool.current_num_threads(),
+            Self::Threads(team) => team.threads.current_num_threads(),
         }
     }
 
@@ -53,9 +74,9 @@ impl Pool {
     pub fn map<T: Send>(&self, count: usize, task: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
         match self {
             Self::Inline => (0..count).map(task).collect(),
-            Self::Threads(pool) => {
+            Self::Threads(team) => {
                 let results: Vec<Result<T>> =
-                    pool.install(|| (0..count).into_par_iter().map(&task).collect());
+                    team.install(|| (0..count).into_par_iter().map(&task).collect());
                 results.into_iter().collect()
             }
         }
@@ -67,7 +88,7 @@ fn shared(count: usize) -> Result<Pool> {
     let mut pools = POOLS.get_or_init(Pools::default).lock().unwrap_or_else(PoisonError::into_inner);
     let key = (process::id(), count);
     if let Some(pool) = pools.get(&key) {
-        return Ok(Pool::Threads(Arc::clone(pool)));
+        return Ok(Pool::Threads(Team { threads: Arc::clone(pool), process: key.0 }));
     }
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(count)
@@ -78,7 +99,7 @@ fn shared(count: usize) -> Result<Pool> {
         })?;
     let pool = Arc::new(pool);
     pools.insert(key, Arc::clone(&pool));
-    Ok(Pool::Threads(pool))
+    Ok(Pool::Threads(Team { threads: pool, process: key.0 }))
 }
 
 #[cfg(test)]
@@ -104,7 +125,7 @@ mod tests {
         else {
             unreachable!("three threads are not inline")
         };
-        assert!(Arc::ptr_eq(&one, &two));
+        assert!(Arc::ptr_eq(&one.threads, &two.threads));
         assert!(Pool::new(Some(0)).is_err());
     }
 }

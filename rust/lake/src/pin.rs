@@ -1,4 +1,4 @@
-//! Which collections there are, and the one state of one of them that a door goes on to ask.
+//! One state of a collection, for a door that goes on to ask it.
 
 use std::{
     sync::Arc,

@@ -3,14 +3,14 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
 use ruvector_core::{Vectors, random::SplitMix64};
-use ruvector_lake::{Consistency, Key, RuLake, SearchOptions};
+use ruvector_lake::{Consistency, Error, Key, RuLake, SearchOptions};
 
 use crate::support::{Watched, column, exact, ids, numbers, with};
 
@@ -62,6 +62,7 @@ fn nothing_goes_wrong_when_everything_happens_at_once() {
         RuLake::builder().max_cache_bytes(budget).spill_to(spilled.path()).threads(Some(2)).build().unwrap();
     let lake = with(lake, &[&backend]);
     let (stop, searches, most) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let outrun = AtomicU64::new(0);
     let work = |seed: u64| {
         let mut random = SplitMix64::new(seed);
         while !stop.load(Ordering::SeqCst) {
@@ -94,7 +95,10 @@ fn nothing_goes_wrong_when_everything_happens_at_once() {
                     match lake.search_one(&key, &[100.0; DIM], &options) {
                         Ok(answer) => assert_eq!(answer.payload.unwrap().num_rows(), 3),
                         // Three times in a row somebody wrote between the search and the reading.
-                        Err(error) => assert!(error.is_retryable(), "{error}"),
+                        Err(error) => {
+                            assert!(matches!(error, Error::Superseded { .. }), "{error}");
+                            outrun.fetch_add(1, Ordering::SeqCst);
+                        }
                     }
                 }
                 _ => {
@@ -122,7 +126,7 @@ fn nothing_goes_wrong_when_everything_happens_at_once() {
     let (most, stats) = (most.into_inner(), lake.cache_stats().counters);
     assert!(searches.into_inner() > 0 && stats.evictions > 0 && stats.spills > 0);
     assert!(most <= budget + budget / 10, "{most} bytes, {budget} are allowed");
-    assert_eq!(stats.failures, 0);
+    assert_eq!(stats.failures, outrun.into_inner(), "nothing else went wrong");
 }
 
 /// With nothing evicted, each generation is pulled once, however many ask for it at once.

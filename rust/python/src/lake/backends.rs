@@ -9,10 +9,16 @@ use ruvector_core::{
 };
 use ruvector_lake::{
     Backend,
-    backend::{FsBackend, LocalBackend, parquet},
+    backend::{
+        FsBackend, LocalBackend,
+        parquet::{
+            self,
+            s3::{Credentials, S3},
+        },
+    },
 };
 
-use super::adapter::Adapter;
+use super::{adapter::Adapter, http::PyTransport, runtime};
 use crate::{
     error::Result,
     input::{Given, Role},
@@ -129,6 +135,21 @@ impl PyFs {
     }
 }
 
+/// Where a bucket is, and who asks: as a dict.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct Bucket {
+    bucket: String,
+    prefix: String,
+    endpoint: Option<String>,
+    region: Option<String>,
+    access_key_id: Option<String>,
+    secret_access_key: Option<String>,
+    session_token: Option<String>,
+    allow_http: bool,
+    retries: usize,
+}
+
 /// Collections in Parquet files.
 #[pyclass(name = "LakeParquet", module = "ruvector", frozen)]
 pub(crate) struct PyParquet(Arc<parquet::ParquetBackend>);
@@ -138,6 +159,29 @@ impl PyParquet {
     #[new]
     fn new(name: String, root: PathBuf) -> Result<Self> {
         Ok(Self(Arc::new(parquet::ParquetBackend::on_disk(name, &root)?)))
+    }
+
+    /// A backend over a bucket; `send` does the HTTP.
+    #[staticmethod]
+    fn in_s3(name: String, s3: Bucket, send: Py<PyAny>) -> Result<Self> {
+        runtime::provide();
+        let key = s3.access_key_id.zip(s3.secret_access_key);
+        let credentials = key.map(|(access_key_id, secret_access_key)| Credentials {
+            access_key_id,
+            secret_access_key,
+            session_token: s3.session_token,
+        });
+        let options = S3 {
+            bucket: s3.bucket,
+            prefix: s3.prefix,
+            endpoint: s3.endpoint,
+            region: s3.region,
+            credentials,
+            allow_http: s3.allow_http,
+            retries: s3.retries,
+        };
+        let backend = parquet::ParquetBackend::in_s3(name, &options, Arc::new(PyTransport(send)))?;
+        Ok(Self(Arc::new(backend)))
     }
 
     fn register(

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     args::{Seed, Whole},
     error::{Failure, Result},
+    input::{Given, Role},
     interrupt,
     progress::Progress,
 };
@@ -174,7 +175,7 @@ impl PyLake {
     }
 
     fn collections(&self, py: Python<'_>) -> Result<Vec<Pair>> {
-        let keys = self.wait(py, RuLake::collections)?;
+        let keys = self.wait(py, |lake, monitor| lake.collections(monitor))?;
         Ok(keys.into_iter().map(|key| (key.backend, key.collection)).collect())
     }
 
@@ -290,6 +291,17 @@ impl PyLake {
 
     fn warm_from_dir(&self, py: Python<'_>, key: Pair, folder: PathBuf) -> Result<usize> {
         self.wait(py, |lake, _| lake.warm_from_dir(&values::key(key), &folder))
+    }
+
+    fn forget(
+        &self,
+        py: Python<'_>,
+        key: Pair,
+        ids: &Bound<'_, PyAny>,
+        folder: Option<PathBuf>,
+    ) -> Result<usize> {
+        let ids = Given::read(ids, Role::Ids)?.list()?;
+        self.wait(py, |lake, _| lake.forget(&values::key(key), &ids, folder.as_deref()))
     }
 
     fn invalidate_cache(&self, py: Python<'_>, key: Pair) {

@@ -8,6 +8,7 @@ mod bundles;
 pub(crate) mod errors;
 mod filter;
 mod handle;
+mod http;
 mod policy;
 mod runtime;
 mod scan;

@@ -5,8 +5,8 @@
 
 use std::{
     collections::HashMap,
-    env, panic, process,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    env, io, panic, process,
+    sync::{Arc, Mutex, Once, OnceLock, PoisonError},
     thread,
 };
 
@@ -70,6 +70,17 @@ pub(super) fn spawn(
     Ok(PyJob(watch))
 }
 
+/// Lets the lake's object stores use this runtime, too.
+pub(super) fn provide() {
+    static ONCE: Once = Once::new();
+    let source = || runtime().map(|runtime| runtime.handle().clone()).map_err(refused);
+    ONCE.call_once(|| ruvector_lake::runtime::provide(Arc::new(source)));
+}
+
+fn refused(failure: Failure) -> io::Error {
+    io::Error::other(PyErr::from(failure).to_string())
+}
+
 /// The runtime of this process: a forked child makes its own.
 fn runtime() -> Result<Arc<Runtime>> {
     static RUNTIMES: OnceLock<Mutex<HashMap<u32, Arc<Runtime>>>> = OnceLock::new();
@@ -77,7 +88,7 @@ fn runtime() -> Result<Arc<Runtime>> {
     if let Some(runtime) = runtimes.get(&process::id()) {
         return Ok(Arc::clone(runtime));
     }
-    let made = Builder::new_multi_thread().worker_threads(threads()?).thread_name("ruvector-async").build();
+    let made = Builder::new_multi_thread().worker_threads(threads()?).thread_name("ruvector-async").enable_all().build();
     let runtime = Arc::new(made.map_err(|error| PyRuntimeError::new_err(error.to_string()))?);
     runtimes.insert(process::id(), Arc::clone(&runtime));
     Ok(runtime)

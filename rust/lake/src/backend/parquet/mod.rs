@@ -15,7 +15,7 @@ mod store;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -107,10 +107,27 @@ impl ParquetBackend {
         Ok(())
     }
 
+    /// Where a collection lies: as registered, else in the file or the folder of its name.
+    fn place(&self, collection: &str) -> Result<(String, Columns, Vec<Stored>)> {
+        let registered = lock(&self.tables).get(collection).cloned();
+        if let Some((path, columns)) = registered {
+            let files = self.store.list(&path)?;
+            return Ok((path, columns, files));
+        }
+        store::check_path(collection)?;
+        if store::is_hidden(collection) {
+            return Err(unknown(&self.id, collection));
+        }
+        let file = format!("{collection}{}", store::PARQUET);
+        let files = self.store.list(&file)?;
+        if !files.is_empty() {
+            return Ok((file, Columns::default(), files));
+        }
+        Ok((collection.to_owned(), Columns::default(), self.store.list(collection)?))
+    }
+
     fn files(&self, collection: &str) -> Result<Table> {
-        let found = lock(&self.tables).get(collection).cloned();
-        let (path, columns) = found.ok_or_else(|| unknown(&self.id, collection))?;
-        let files = self.store.list(&path)?;
+        let (path, columns, files) = self.place(collection)?;
         if files.is_empty() {
             return Err(unknown(&self.id, collection));
         }
@@ -190,7 +207,10 @@ impl Backend for ParquetBackend {
     }
 
     fn list_collections(&self) -> Result<Vec<String>> {
-        Ok(lock(&self.tables).keys().cloned().collect())
+        let mut found: BTreeSet<String> = lock(&self.tables).keys().cloned().collect();
+        let paths = self.store.paths()?;
+        found.extend(paths.iter().map(|path| path.strip_suffix(store::PARQUET).unwrap_or(path).to_owned()));
+        Ok(found.into_iter().collect())
     }
 
     fn state(&self, collection: &str) -> Result<State> {

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, path::Path};
 
-use super::store::{Store, Stored, is_part, replaced};
+use super::store::{Store, Stored, is_hidden, is_part, replaced};
 use crate::{
     error::{Error, Result},
     runtime,
@@ -56,6 +56,15 @@ fn stored(meta: ObjectMeta) -> Stored {
 impl Store for Objects {
     fn url(&self) -> String {
         self.url.clone()
+    }
+
+    fn paths(&self) -> Result<Vec<String>> {
+        let store = Arc::clone(&self.store);
+        let found = self.wait(async move { store.list_with_delimiter(None).await })?;
+        let found = found.map_err(|error| self.failed(&error))?;
+        let files = found.objects.iter().filter_map(|meta| meta.location.filename().filter(|name| is_part(name)));
+        let folders = found.common_prefixes.iter().filter_map(|place| place.filename());
+        Ok(files.chain(folders.filter(|name| !is_hidden(name))).map(Into::into).collect())
     }
 
     fn list(&self, path: &str) -> Result<Vec<Stored>> {

@@ -15,6 +15,9 @@ use crate::{
     folder,
 };
 
+/// How the names of files end that are read.
+pub(super) const PARQUET: &str = ".parquet";
+
 /// One state of one file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Stored {
@@ -28,6 +31,9 @@ pub(super) struct Stored {
 pub(super) trait Store: std::fmt::Debug + Send + Sync {
     /// What others call the place.
     fn url(&self) -> String;
+
+    /// The paths right under the place that may be tables: Parquet files, and folders.
+    fn paths(&self) -> Result<Vec<String>>;
 
     /// The file of this path, or the Parquet files of the folder of this path, by name; none if there is neither.
     fn list(&self, path: &str) -> Result<Vec<Stored>>;
@@ -43,7 +49,12 @@ pub(super) fn check_path(path: &str) -> Result<()> {
 
 /// Whether a file of a folder is part of the table: what begins with a dot or an underscore is about it.
 pub(super) fn is_part(name: &str) -> bool {
-    name.ends_with(".parquet") && !name.starts_with(['.', '_'])
+    name.ends_with(PARQUET) && !is_hidden(name)
+}
+
+/// Whether a file or a folder is about tables and none itself.
+pub(super) fn is_hidden(name: &str) -> bool {
+    name.starts_with(['.', '_'])
 }
 
 /// The error for a file that is not as it was.
@@ -107,6 +118,21 @@ fn number_of(_: &fs::Metadata) -> u64 {
 impl Store for Disk {
     fn url(&self) -> String {
         format!("file://{}", self.root.display())
+    }
+
+    fn paths(&self) -> Result<Vec<String>> {
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(&self.root).map_err(|error| Error::io(&self.root, error))? {
+            let entry = entry.map_err(|error| Error::io(&self.root, error))?;
+            let kind = entry.file_type().map_err(|error| Error::io(&entry.path(), error))?;
+            // A link is neither.
+            if let Ok(name) = entry.file_name().into_string()
+                && (kind.is_dir() && !is_hidden(&name) || kind.is_file() && is_part(&name))
+            {
+                paths.push(name);
+            }
+        }
+        Ok(paths)
     }
 
     fn list(&self, path: &str) -> Result<Vec<Stored>> {

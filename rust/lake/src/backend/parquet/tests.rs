@@ -62,6 +62,10 @@ impl Store for Counted {
         self.0.url()
     }
 
+    fn paths(&self) -> Result<Vec<String>> {
+        self.0.paths()
+    }
+
     fn list(&self, path: &str) -> Result<Vec<Stored>> {
         self.0.list(path)
     }
@@ -271,6 +275,9 @@ fn an_object_store_is_read_as_a_disk_is() {
     let before = backend.state("c").unwrap();
     assert_eq!((before.data_ref.as_str(), before.dim), ("memory://x/lake/t", 2));
     assert!(matches!(backend.state("none"), Err(Error::UnknownCollection { .. })));
+    put("u.parquet", 0);
+    assert_eq!(backend.list_collections().unwrap(), ["c", "lake", "none", "one", "u"]);
+    assert_eq!(backend.state("u").unwrap().pieces[0].rows, 200);
     put("lake/t/b.parquet", 200);
     let after = backend.state("c").unwrap();
     assert_eq!(after.rows_since(&before), Some(200));
@@ -286,4 +293,50 @@ fn an_object_store_is_read_as_a_disk_is() {
     rows.next().unwrap().unwrap();
     put("lake/t/b.parquet", 900);
     assert!(rows.any(|batch| batch.is_err()), "a file that was replaced is not read on");
+}
+
+/// The names of the collections, and of those that have rows.
+fn names(backend: &ParquetBackend) -> (Vec<String>, Vec<String>) {
+    let all = backend.list_collections().unwrap();
+    let there = all.iter().filter(|name| backend.state(name).is_ok()).cloned().collect();
+    (all, there)
+}
+
+#[test]
+fn files_and_folders_are_collections_by_their_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let rows = table(0, 10, As::Lists);
+    for name in ["docs.parquet", "notes.txt", "_delta_log.parquet", ".hidden.parquet"] {
+        write(&root.join(name), &rows, Compression::SNAPPY);
+    }
+    for name in ["pages", "_temporary", "empty"] {
+        fs::create_dir(root.join(name)).unwrap();
+    }
+    write(&root.join("pages/0.parquet"), &rows, Compression::SNAPPY);
+    write(&root.join("_temporary/0.parquet"), &rows, Compression::SNAPPY);
+    let backend = ParquetBackend::on_disk("p", root).unwrap();
+    backend.register("named", "pages", Columns::default()).unwrap();
+    let (all, there) = names(&backend);
+    assert_eq!(all, ["docs", "empty", "named", "pages"]);
+    assert_eq!(there, ["docs", "named", "pages"]);
+    assert_eq!(backend.state("docs").unwrap().pieces[0].rows, 10);
+    for name in ["../docs", "/docs", "a/../docs", "", "."] {
+        assert!(matches!(backend.state(name), Err(Error::UnsafePath { .. })), "{name}");
+    }
+    for name in ["_temporary", "nothing", "empty"] {
+        assert!(matches!(backend.state(name), Err(Error::UnknownCollection { .. })), "{name}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_no_collections() {
+    let folder = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    write(&elsewhere.path().join("0.parquet"), &table(0, 10, As::Lists), Compression::SNAPPY);
+    std::os::unix::fs::symlink(elsewhere.path(), folder.path().join("docs")).unwrap();
+    let backend = ParquetBackend::on_disk("p", folder.path()).unwrap();
+    assert_eq!(backend.list_collections().unwrap(), Vec::<String>::new());
+    assert!(matches!(backend.state("docs"), Err(Error::UnsafePath { .. })));
 }
