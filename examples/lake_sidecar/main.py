@@ -50,9 +50,9 @@ def write() -> None:
         bundle = lake.publish_bundle(DOCS, SIDECAR)
         print(f"writer: published the rows from {ids[0]} on, witness {bundle.witness[:12]}…", flush=True)
         time.sleep(0.5)
-    nearest = lake.search_one(DOCS, QUERY, k=1)[0].id
-    lake.forget(DOCS, [nearest], dir=SIDECAR)
-    print(f"writer: row {nearest} is to be seen no more", flush=True)
+    nearest = lake.search_one(DOCS, QUERY, k=1).to_arrow().column("id")
+    lake.forget(DOCS, nearest, dir=SIDECAR)
+    print(f"writer: row {nearest[0]} is to be seen no more", flush=True)
 
 
 def read(writer: subprocess.Popen[bytes]) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow.fs import S3FileSystem
 
 import ruvector as rv
 from tests.lake.places import Place
@@ -98,8 +100,38 @@ class Parquet(Place):
             self._write(place)
 
 
+class S3(Parquet):
+    """A folder of Parquet files, in an object store over HTTP."""
+
+    def __init__(self, folder: Path, servers: Any) -> None:
+        del folder
+        endpoint = servers("s3_server")
+        keys = {"access_key_id": "key", "secret_access_key": "secret"}
+        self.files = []
+        self.folder = f"bucket-{uuid4().hex}/library"
+        self.filesystem = S3FileSystem(
+            access_key=keys["access_key_id"],
+            secret_key=keys["secret_access_key"],
+            endpoint_override=endpoint,
+            region="us-east-1",
+            allow_bucket_creation=True,
+        )
+        self.filesystem.create_dir(self.folder.partition("/")[0])
+        self.backend = rv.ParquetBackend(
+            "s3",
+            f"s3://{self.folder}",
+            endpoint=endpoint,
+            region="us-east-1",
+            access_key_id=keys["access_key_id"],
+            secret_access_key=keys["secret_access_key"],
+            allow_http=True,
+        )
+        self.backend.register("docs", "docs")
+
+
 NATIVE: dict[str, Callable[[Path, Any], Place]] = {
     "memory": Local,
     "files": Files,
     "parquet": Parquet,
+    "s3": S3,
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ruvector.lake.conditions import Condition, Dnf, Operator
+    from ruvector.lake.conditions import Condition, Dnf
 
 __all__ = ["literal", "quoted", "where"]
 
@@ -26,7 +26,7 @@ def literal(value: object) -> str:
     return repr(value)
 
 
-def where(filter: Dnf, column: Callable[[str, Operator], str], value: Callable[[object], str]) -> str:
+def where(filter: Dnf, column: Callable[[str, str], str], value: Callable[[object], str]) -> str:
     """
     Return a filter as an SQL condition.
 
@@ -46,7 +46,7 @@ def where(filter: Dnf, column: Callable[[str, Operator], str], value: Callable[[
 
 
 def _condition(
-    condition: Condition, column: Callable[[str, Operator], str], value: Callable[[object], str]
+    condition: Condition, column: Callable[[str, str], str], value: Callable[[object], str]
 ) -> str:
     name, operator, given = condition
     left = column(name, operator)

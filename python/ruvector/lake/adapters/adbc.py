@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from ruvector.lake.adapters._arrow import Batch, Schema
-    from ruvector.lake.conditions import Dnf, Operator
+    from ruvector.lake.conditions import Dnf
     from ruvector.typing import ArrowArrayExportable
 
 __all__ = ["AdbcBackend"]
@@ -336,7 +336,7 @@ class _AdbcSnapshot(Snapshot):
         yield from skip((self._converted(batch) for batch in self._cursor.fetch_record_batch()), skip_rows)
         self._finished = True
 
-    def _column(self, name: str, operator: Operator) -> str:
+    def _column(self, name: str, operator: str) -> str:
         by_bytes = (
             self._is_postgres
             and operator not in {"=", "in"}

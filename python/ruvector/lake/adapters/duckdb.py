@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from ruvector.lake.adapters._arrow import Batch, Schema
-    from ruvector.lake.conditions import Dnf, Operator
+    from ruvector.lake.conditions import Dnf
 
 __all__ = ["DuckDBBackend"]
 
@@ -260,7 +260,7 @@ class _DuckDBSnapshot(Snapshot):
         )
         return skip(reader(_BATCH_ROWS), skip_rows)
 
-    def _column(self, name: str, operator: Operator) -> str:
+    def _column(self, name: str, operator: str) -> str:
         # A column may have been given another order of texts than that of their bytes.
         is_text = pa.types.is_string(self.schema.field(name).type)
         return f'{quoted(name)} COLLATE "binary"' if is_text and operator not in {"=", "in"} else quoted(name)
