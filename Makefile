@@ -83,7 +83,7 @@ bench: $(DEV) $(WHEEL) ## recall and queries per second over the examples, besid
 	$(BIN)/python -m benches.peers
 
 bench-smoke: $(WHEEL) ## every bench for a moment: shows that they run; the figures mean nothing
-	for bench in peers growth filters updates sql; do \
+	for bench in peers growth filters updates sql lake; do \
 		$(BIN)/python -m benches.$$bench --smoke --out build/bench-smoke/$$bench.json; \
 	done
 	$(BIN)/python -m benches.presets --smoke

@@ -1,7 +1,7 @@
 """One question to three places at once: a Parquet file, PostgreSQL with pgvector, and a Delta table.
 
-20,000 dictionary entries are spread over them by part of speech: nouns, adverbs, verbs. The PostgreSQL server is a real one,
-which is started for this and stopped afterwards; examples/data/README.md tells about the data.
+20,000 dictionary entries are spread over them by part of speech: nouns, adverbs, verbs. The PostgreSQL server
+is a real one, which is started for this and stopped afterwards; examples/data/README.md tells about the data.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import shorten
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from adbc_driver_postgresql import dbapi
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
 
 import ruvector as rv
 from ruvector.lake.adapters import AdbcBackend, DeltaBackend
@@ -34,38 +36,38 @@ def start_postgres(folder: Path) -> PostgresServer:
     return get_server(folder / "postgres")
 
 
-def fill_postgres(uri: str, entries: pl.DataFrame) -> None:
-    """Make a table of entries."""
-    texts = entries.with_columns(
-        pl.col("embedding").cast(pl.List(pl.String)).list.join(",").alias("embedding")
+def entries_of(speech: str) -> pa.Table:
+    """Return the entries of a part of speech, their vectors as lists of floats."""
+    entries = pq.read_table(
+        DATA / "wordnet_minilm_20k.parquet", columns=["id", "words", "gloss", "embedding", "synset"]
     )
+    entries = entries.filter(pc.ends_with(entries.column("synset"), speech)).drop_columns(["synset"])
+    vectors = entries.column("embedding").cast(pa.list_(pa.float32()))
+    return entries.set_column(entries.column_names.index("embedding"), "embedding", vectors)
+
+
+def fill_postgres(uri: str, entries: pa.Table) -> None:
+    """Make a table of entries, the embeddings as pgvector's."""
+    texts = [str(vector) for vector in entries.column("embedding").to_pylist()]
+    rows = entries.drop_columns(["embedding"]).append_column("embedding", pa.array(texts))
     with dbapi.connect(uri) as connection, connection.cursor() as cursor:
         cursor.execute("CREATE EXTENSION vector")
-        cursor.execute(
-            f"CREATE TABLE entries (id bigint PRIMARY KEY, words text, gloss text, embedding vector({DIM}))"
-        )
-        insert = "INSERT INTO entries VALUES ($1, $2, $3, ('[' || $4 || ']')::vector)"
-        cursor.executemany(insert, texts.select("id", "words", "gloss", "embedding").to_arrow())
+        columns = f"id bigint PRIMARY KEY, words text, gloss text, embedding vector({DIM})"
+        cursor.execute(f"CREATE TABLE entries ({columns})")
+        cursor.executemany("INSERT INTO entries VALUES ($1, $2, $3, $4::text::vector)", rows.combine_chunks())
         connection.commit()
 
 
 def main() -> None:
     """Fill the three places, and ask them as one."""
-    entries = pl.read_parquet(DATA / "wordnet_minilm_20k.parquet").with_columns(
-        pl.col("embedding").cast(pl.Array(pl.Float32, DIM))
-    )
-    nouns, adverbs, verbs = (
-        entries.filter(pl.col("synset").str.ends_with(end)) for end in ("-n", "-r", "-v")
-    )
     with TemporaryDirectory() as name:
         folder = Path(name)
         server = start_postgres(folder)
         try:
-            fill_postgres(server.get_uri(), adverbs)
+            fill_postgres(server.get_uri(), entries_of("-r"))
             (folder / "parquet").mkdir()
-            nouns.write_parquet(folder / "parquet" / "entries.parquet")
-            lists = verbs.with_columns(pl.col("embedding").cast(pl.List(pl.Float32)))
-            write_deltalake(folder / "delta" / "entries", lists.to_arrow())
+            pq.write_table(entries_of("-n"), folder / "parquet" / "entries.parquet")
+            write_deltalake(folder / "delta" / "entries", entries_of("-v"))
             ask(folder, server.get_uri())
         finally:
             server.cleanup()
@@ -80,26 +82,34 @@ def ask(folder: Path, uri: str) -> None:
     for backend in (parquet, postgres, DeltaBackend("delta", folder / "delta")):
         lake.register_backend(backend)
 
-    queries = pl.read_parquet(DATA / "wordnet_minilm_queries.parquet")
-    query = queries.filter(pl.col("words") == "sneer")
-    asked = query["embedding"][0].to_numpy()
-    print(f"Nearest to {query['words'][0]!r} ({shorten(query['gloss'][0], 60, placeholder='…')}):")
-    hits = lake.search_federated("entries", asked, k=6, columns=["words", "gloss"], on_error="partial")
-    for row in hits.to_polars().iter_rows(named=True):
-        print(
-            f"  {row['distance']:.3f}  {row['backend']:8}  {row['words']:28.28}  {shorten(row['gloss'], 50, placeholder='…')}"
-        )
+    query = next(row for row in questions() if row["words"] == "sneer")
+    print(f"Nearest to {query['words']!r} ({short(query['gloss'], 60)}):")
+    hits = lake.search_federated("entries", query["embedding"], k=6, columns=["words", "gloss"])
+    rows = hits.to_arrow().to_pylist()
+    for row in rows:
+        words, gloss = short(row["words"], 24), short(row["gloss"], 48)
+        print(f"  {row['distance']:.3f}  {row['backend']:8}  {words:24}  {gloss}")
+
     print("\nWho answered:")
     for shard in hits.shards:
         print(f"  {shard.backend:8}  {shard.status}  {shard.rows:6} rows  {shard.seconds * 1000:7.1f} ms")
 
-    nearest = next(hit.id for hit in hits if hit.backend == "delta")
-    from deltalake import DeltaTable
-
+    nearest = next(row["id"] for row in rows if row["backend"] == "delta")
     DeltaTable(folder / "delta" / "entries").delete(f"id = {nearest}")
-    hits = lake.search_federated("entries", asked, k=6)
-    print(f"\nWithout entry {nearest}, which was deleted from the Delta table: {[hit.id for hit in hits]}")
+    found = lake.search_federated("entries", query["embedding"], k=6).to_arrow().column("id").to_pylist()
+    print(f"\nOnce entry {nearest} is deleted from the Delta table, the nearest are {found}")
     postgres.close()
+
+
+def questions() -> list[dict[str, Any]]:
+    """Return the queries."""
+    rows: list[dict[str, Any]] = pq.read_table(DATA / "wordnet_minilm_queries.parquet").to_pylist()
+    return rows
+
+
+def short(text: str, width: int) -> str:
+    """Return text of at most this width."""
+    return shorten(text, width, placeholder="…")
 
 
 if __name__ == "__main__":

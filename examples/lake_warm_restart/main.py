@@ -1,11 +1,13 @@
 """Restart a service without building its indexes anew: what one process saved, the next one maps.
 
-The first process pulls 20,000 dictionary entries from a Parquet file and codes them; the second one finds both done,
-believes the files only because their digests are right, and answers alike. examples/data/README.md tells more.
+The first process pulls 20,000 dictionary entries from a Parquet file and codes them; the second one finds
+both done, believes the files only because their digests are right, and answers alike. examples/data/README.md
+tells more.
 """
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +56,7 @@ def answer(lake: rv.RuLake) -> None:
 def first_process() -> None:
     """Search, which pulls and codes, and save what came of it."""
     print("The first process:")
+    shutil.rmtree(SAVED, ignore_errors=True)
     lake = open_lake()
     answer(lake)
     saved = lake.save_cache_to_dir(ENTRIES, SAVED)
@@ -66,13 +69,13 @@ def second_process() -> None:
     lake = open_lake()
     timed("warm start", lambda: lake.warm_from_dir(ENTRIES, SAVED))
     answer(lake)
-    print(f"  its witness is {lake.cache_witness_of(ENTRIES)[:16]}…")
+    print(f"  its witness is {(lake.cache_witness_of(ENTRIES) or '')[:16]}…")
 
 
 def tampered() -> None:
     """Show that a file of which one byte was changed is refused."""
     print("\nWith one byte of the index changed:")
-    file = next(path for path in SAVED.iterdir() if path.suffix == ".arrow")
+    file = max(SAVED.iterdir(), key=lambda path: path.stat().st_size)
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)

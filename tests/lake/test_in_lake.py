@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 import ruvector as rv
+from ruvector.lake import LakeHits
 from ruvector.lake.conditions import normal_form
 from tests.lake.native import NATIVE
 from tests.lake.places import KINDS
@@ -102,7 +103,7 @@ def test_appended_rows_alone_are_coded_where_pieces_are_told(place: Place) -> No
 def test_a_change_between_question_and_pull_is_noticed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.replace(make(50, nulls=False))
     more = make(20, first=50, nulls=False)
-    pulls = []
+    pulls: list[Any] = []
     pull = place.backend.pull
 
     def late(collection: str, request: Any) -> Any:
@@ -167,18 +168,20 @@ def test_several_kinds_answer_as_one(tmp_path: Path, request: pytest.FixtureRequ
     kinds = ["delta", "postgres", "flight", "parquet"]
     made = {**NATIVE, **KINDS}
     places, tables = [], []
-    for place, kind in enumerate(kinds):
+    for number, kind in enumerate(kinds):
         (tmp_path / kind).mkdir()
         places.append(made[kind](tmp_path / kind, request.getfixturevalue))
-        tables.append(make(70, first=place * 1000, nulls=False))
+        tables.append(make(70, first=number * 1000, nulls=False))
         places[-1].replace(tables[-1])
     lake = lake_over(*places)
     whole = pa.concat_tables(tables)
     for query in QUERIES:
         hits = lake.search_federated(query=query, targets=[key(place) for place in places], k=12)
+        assert isinstance(hits, LakeHits)
         assert [hit.id for hit in hits] == nearest(whole, query, 12)
         assert all(hit.backend == kinds[int(hit.id) // 1000] for hit in hits)
     named = lake.search_federated("docs", QUERIES[0], k=12)
+    assert isinstance(named, LakeHits)
     assert [hit.id for hit in named] == nearest(whole, QUERIES[0], 12)
     assert [shard.status for shard in named.shards] == ["answered"] * 4
     for place in places:

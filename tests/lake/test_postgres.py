@@ -13,7 +13,6 @@ from adbc_driver_postgresql import dbapi as postgres_driver
 import ruvector as rv
 from ruvector.lake import PullRequest
 from ruvector.lake.adapters import AdbcBackend
-from ruvector.lake.conditions import normal_form
 from tests.lake.rows import DIM, make, nearest
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ def test_types_that_have_an_order_of_their_own_are_left_to_the_lake(
         ("code", "!=", "a", [1, 2]),
         ("word", "!=", "a", [2]),
     ]:
-        asked = normal_form([(column, how, value)])  # type: ignore[list-item]
+        asked = (((column, how, value),),)
         assert pulled(backend, "docs", columns=("id",), filter=asked).column("id").to_pylist() == kept
 
 

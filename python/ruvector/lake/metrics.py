@@ -8,6 +8,7 @@ in between. Every counter and every time of `PerBackendStats` is there, by its n
 from __future__ import annotations
 
 from dataclasses import fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ruvector.lake.adapters._extras import load
@@ -66,8 +67,8 @@ class PrometheusCollector:
     >>> from ruvector.lake.metrics import PrometheusCollector
     >>> registry = CollectorRegistry()
     >>> collector = PrometheusCollector(rv.RuLake.builder().build(), registry)
-    >>> registry.get_sample_value("ruvector_lake_entries")
-    0.0
+    >>> registry.get_sample_value("ruvector_lake_entries") == 0
+    True
     """
 
     def __init__(
@@ -148,13 +149,20 @@ def observe(lake: Counted, meter: Meter | None = None, *, prefix: str = "ruvecto
         watcher.create_observable_gauge(f"{prefix}.{name}", [callback], unit=unit, description=_told(name))
 
     for name in _COUNTERS:
-        counter(name, "1", _told(name), lambda stats, name=name: getattr(stats, name))
+        counter(name, "1", _told(name), attrgetter(name))
     for name in _TIMES:
         short = name.removesuffix("_time")
-        counter(f"{short}.time", "s", _told(name), lambda stats, name=name: getattr(stats, name).total)
-        counter(f"{short}.count", "1", _told(short), lambda stats, name=name: len(getattr(stats, name)))
+        counter(f"{short}.time", "s", _told(name), attrgetter(f"{name}.total"))
+        counter(f"{short}.count", "1", _told(short), _number_of(name))
     for name in _GAUGES:
         gauge(name, "By" if name == "bytes" else "1")
+
+
+def _number_of(name: str) -> Callable[[PerBackendStats], int]:
+    def number(stats: PerBackendStats) -> int:
+        return len(getattr(stats, name))
+
+    return number
 
 
 def _buckets(times: Histogram) -> list[tuple[str, int]]:

@@ -141,4 +141,5 @@ def _input(event: dict[str, Any], dataset: Callable[[str, str], tuple[str, str]]
         found["version"] = facets.dataset_version_dataset.DatasetVersionDatasetFacet(
             event["witness"], producer=_PRODUCER
         )
-    return event_v2.InputDataset(*where, {"inputStatistics": rows}, facets=found)
+    given: InputDataset = event_v2.InputDataset(*where, {"inputStatistics": rows}, facets=found)
+    return given

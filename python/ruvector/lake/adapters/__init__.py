@@ -8,7 +8,7 @@ Each class is imported when it is first asked for, and needs the package of its 
 - `LanceBackend` (``ruvector-arrow[lance]``): Lance datasets;
 - `DuckDBBackend` (``ruvector-arrow[duckdb]``): tables of a DuckDB file or connection;
 - `AdbcBackend` (``ruvector-arrow[adbc]``): tables of a database with an ADBC driver, such as PostgreSQL;
-- `FlightBackend` (``ruvector-arrow[arrow]``): the streams of an Arrow Flight server.
+- `FlightBackend` (``ruvector-arrow[flight]``): the streams of an Arrow Flight server.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class FlightBackend(TableAdapter[Any]):
     Raises
     ------
     MissingExtra
-        If pyarrow is not installed: ``ruvector-arrow[arrow]``.
+        If pyarrow is not installed: ``ruvector-arrow[flight]``.
 
     Examples
     --------
@@ -72,8 +72,11 @@ class FlightBackend(TableAdapter[Any]):
         connect: Callable[[Any], Any] | None = None,
     ) -> None:
         super().__init__(name)
-        self._flight: Any = load("pyarrow.flight", "arrow")
-        self._location = location
+        self._flight: Any = load("pyarrow.flight", "flight")
+        self._ipc: Any = load("pyarrow.ipc", "flight")
+        # As it arrives, a column may begin at any byte; those who read Arrow want it where its type may lie.
+        aligned = self._ipc.IpcReadOptions(ensure_alignment=self._ipc.Alignment.DataTypeSpecific)
+        self._options = self._flight.FlightCallOptions(read_options=aligned)
         self._tell = generation or _said
         self._connect: Callable[[Any], Any] = connect or self._flight.FlightClient
         self._client = self._connect(location)
@@ -137,7 +140,7 @@ class FlightBackend(TableAdapter[Any]):
         locations = [location for location in endpoint.locations if location.uri != _HERE]
         client = self._connect(locations[0]) if locations else self._client
         try:
-            for chunk in client.do_get(endpoint.ticket):
+            for chunk in client.do_get(endpoint.ticket, self._options):
                 yield chunk.data
         finally:
             if locations:
