@@ -43,9 +43,7 @@ def lake(memory: rv.LocalBackend) -> rv.RuLake:
 def files(docs: Vectors, tmp_path: Path) -> rv.ParquetBackend:
     rows = pl.DataFrame({"id": np.arange(len(docs)), "part": np.arange(len(docs)) % 10})
     rows.with_columns(frame(docs)["v"]).write_parquet(tmp_path / "docs.parquet", row_group_size=500)
-    backend = rv.ParquetBackend("files", tmp_path)
-    backend.register("docs", "docs.parquet")
-    return backend
+    return rv.ParquetBackend("files", tmp_path)
 
 
 def test_expression_finds_what_the_lake_finds(lake: rv.RuLake, queries: Vectors) -> None:

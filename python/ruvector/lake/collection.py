@@ -109,14 +109,13 @@ class LakeCollection:
         >>> import tempfile
         >>> import polars as pl
         >>> import ruvector as rv
-        >>> folder = tempfile.TemporaryDirectory()
+        >>> folder = tempfile.mkdtemp()
         >>> docs = pl.DataFrame(
         ...     {"id": [1, 2], "v": [[0.0, 0.0], [3.0, 4.0]], "lang": ["en", "de"]},
         ...     schema_overrides={"v": pl.Array(pl.Float32, 2)},
         ... )
-        >>> docs.write_parquet(f"{folder.name}/docs.parquet")
-        >>> files = rv.ParquetBackend("files", folder.name)
-        >>> files.register("docs", "docs.parquet")
+        >>> docs.write_parquet(f"{folder}/docs.parquet")
+        >>> files = rv.ParquetBackend("files", folder)
         >>> lake = rv.RuLake.builder().build()
         >>> lake.register_backend(files)
         >>> german = lake.collection("docs").where([("lang", "=", "de")])

@@ -62,7 +62,8 @@ impl Store for Objects {
         let store = Arc::clone(&self.store);
         let found = self.wait(async move { store.list_with_delimiter(None).await })?;
         let found = found.map_err(|error| self.failed(&error))?;
-        let files = found.objects.iter().filter_map(|meta| meta.location.filename().filter(|name| is_part(name)));
+        let files =
+            found.objects.iter().filter_map(|meta| meta.location.filename().filter(|name| is_part(name)));
         let folders = found.common_prefixes.iter().filter_map(|place| place.filename());
         Ok(files.chain(folders.filter(|name| !is_hidden(name))).map(Into::into).collect())
     }
