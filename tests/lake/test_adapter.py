@@ -314,6 +314,23 @@ def test_rows_replaced_during_the_pull_are_pulled_again() -> None:
     assert (unsettled.value.attempts, unsettled.value.retryable) == (3, True)
 
 
+@pytest.mark.parametrize("as_batches", [False, True])
+def test_offsets_that_lie_across_words_are_refused(as_batches: bool) -> None:  # noqa: FBT001 - a parameter
+    offsets = pa.py_buffer(b"\0" + np.array([0, 1, 2], np.int32).tobytes()).slice(1)
+    assert offsets.address % 4
+    names = pa.Array.from_buffers(pa.string(), 2, [None, offsets, pa.py_buffer(b"ab")])
+    rows = pa.table({"id": names, "vector": table([1, 2])["v"]})
+
+    class Across(Tables):
+        def pull(self, collection: str, request: PullRequest) -> Any:
+            del collection, request
+            return iter(rows.to_batches()) if as_batches else rows
+
+    lake = lake_of(Across("across", {"docs": rows}))
+    with pytest.raises(rv.errors.LakeError, match="not aligned"):
+        lake.search_one("docs", [0.0, 0.0], backend="across")
+
+
 def test_half_floats_and_strings() -> None:
     vectors = np.eye(3, dtype=np.float16)
     rows = pa.table(

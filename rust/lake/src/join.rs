@@ -5,8 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use arrow_array::{ArrayRef, BooleanArray, RecordBatch, new_empty_array, new_null_array};
-use arrow_schema::{Field, Schema, SchemaRef};
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, RecordBatch, StringArray, cast::AsArray, new_empty_array, new_null_array,
+};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::{filter::filter_record_batch, interleave::interleave};
 use ruvector_core::{
     Hits,
@@ -126,8 +128,11 @@ pub(crate) fn assemble(
         let arrays: Vec<ArrayRef> = batches
             .iter()
             .map(|(_, batch)| {
-                let column = batch.column_by_name(field.name()).cloned();
-                column.unwrap_or_else(|| new_null_array(field.data_type(), batch.num_rows()))
+                let column = batch.column_by_name(field.name());
+                column.map_or_else(
+                    || new_null_array(field.data_type(), batch.num_rows()),
+                    |column| with_type(column, field.data_type()),
+                )
             })
             .collect();
         let arrays: Vec<&dyn arrow_array::Array> = arrays.iter().map(|array| &**array).collect();
@@ -149,21 +154,40 @@ fn fields(wanted: &[String], parts: &[(Arc<crate::Key>, Payload)]) -> Result<Vec
         let mut found: Option<Field> = None;
         for (key, payload) in parts {
             let Ok(field) = payload.schema.field_with_name(name) else { continue };
-            match &found {
-                Some(first) if first.data_type() != field.data_type() => {
-                    let expected = format!("column {name:?} of one type ({})", first.data_type());
-                    return Err(Error::invalid_parameter(
-                        "columns",
-                        expected,
-                        format!("{key}: {}", field.data_type()),
-                    ));
-                }
-                _ => found = Some(field.clone().with_nullable(true)),
-            }
+            let first = found.as_ref().map_or(field.data_type(), Field::data_type);
+            let Some(kind) = one_type(first, field.data_type()) else {
+                let expected = format!("column {name:?} of one type ({first})");
+                let actual = format!("{key}: {}", field.data_type());
+                return Err(Error::invalid_parameter("columns", expected, actual));
+            };
+            found = Some(Field::new(name, kind, true).with_metadata(field.metadata().clone()));
         }
         fields.extend(found);
     }
     Ok(fields)
+}
+
+/// The type of a column that has these two in two places: readers do not agree on how text lies in memory.
+fn one_type(one: &DataType, other: &DataType) -> Option<DataType> {
+    let is_text = |kind: &DataType| matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    match (one, other) {
+        (one, other) if one == other => Some(one.clone()),
+        (one, other) if is_text(one) && is_text(other) => Some(DataType::Utf8),
+        _ => None,
+    }
+}
+
+/// The same values in a type that [`one_type`] gave.
+fn with_type(column: &ArrayRef, kind: &DataType) -> ArrayRef {
+    if column.data_type() == kind {
+        return Arc::clone(column);
+    }
+    let texts: StringArray = match column.data_type() {
+        DataType::LargeUtf8 => column.as_string::<i64>().iter().collect(),
+        DataType::Utf8View => column.as_string_view().iter().collect(),
+        _ => return Arc::clone(column),
+    };
+    Arc::new(texts)
 }
 
 fn owned_ids(hits: &Hits) -> impl Iterator<Item = OwnedId> + '_ {

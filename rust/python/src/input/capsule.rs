@@ -6,20 +6,23 @@
 
 #![allow(unsafe_code, reason = "the border of the Arrow C data interface")]
 
-use std::ffi::CStr;
+use std::{ffi::CStr, sync::Arc};
 
 use arrow_array::{
-    Array, ArrayRef, RecordBatch, StructArray,
+    Array, ArrayRef, RecordBatch, RecordBatchOptions, RecordBatchReader, StructArray,
     cast::AsArray,
     ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi_and_data_type},
-    ffi_stream::{ArrowArrayStreamReader, FFI_ArrowArrayStream},
+    ffi_stream::FFI_ArrowArrayStream,
 };
-use arrow_schema::{ArrowError, DataType, Field};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use pyo3::{prelude::*, types::PyCapsule};
 use ruvector_core::Error;
 
 use super::{Column, Given, Role};
-use crate::{arrays, error::Result};
+use crate::{
+    arrays,
+    error::{Failure, Result},
+};
 
 /// Reads `object.__arrow_c_stream__()` to its end.
 pub(super) fn stream(object: &Bound<'_, PyAny>, role: Role) -> Result<Given> {
@@ -53,12 +56,60 @@ pub(super) fn array(object: &Bound<'_, PyAny>, role: Role) -> Result<Given> {
 }
 
 /// Opens `object.__arrow_c_stream__()` as a table, to be read later and without the GIL.
-pub(crate) fn reader(object: &Bound<'_, PyAny>) -> Result<ArrowArrayStreamReader> {
+pub(crate) fn reader(object: &Bound<'_, PyAny>) -> Result<Table> {
     let capsule = object.call_method0("__arrow_c_stream__")?;
     let pointer = pointer::<FFI_ArrowArrayStream>(&capsule, c"arrow_array_stream")?;
     // SAFETY: the capsule's name vouches for the type; a released stream is left behind for its destructor.
-    let stream = unsafe { FFI_ArrowArrayStream::from_raw(pointer) };
-    Ok(ArrowArrayStreamReader::try_new(stream).map_err(Error::from)?)
+    let mut stream = unsafe { FFI_ArrowArrayStream::from_raw(pointer) };
+    let field = schema(&mut stream)?;
+    let DataType::Struct(fields) = field.data_type() else { return Err(no_batch(&field).into()) };
+    let schema = Arc::new(Schema::new_with_metadata(fields.clone(), field.metadata().clone()));
+    Ok(Table { stream, schema })
+}
+
+/// A stream of batches.
+pub(crate) struct Table {
+    stream: FFI_ArrowArrayStream,
+    schema: SchemaRef,
+}
+
+impl Table {
+    /// The next batch.
+    pub(crate) fn batch(&mut self) -> Result<Option<RecordBatch>> {
+        let Some(array) = next(&mut self.stream)? else { return Ok(None) };
+        let array = import_rows(array, DataType::Struct(self.schema.fields().clone()))?;
+        let table = array.as_struct_opt().filter(|table| table.null_count() == 0);
+        let columns = table.map(|table| table.columns().to_vec());
+        let columns =
+            columns.ok_or_else(|| no_batch(&Field::new("rows", array.data_type().clone(), true)))?;
+        let options = RecordBatchOptions::new().with_row_count(Some(array.len()));
+        let schema = SchemaRef::clone(&self.schema);
+        Ok(Some(RecordBatch::try_new_with_options(schema, columns, &options).map_err(Error::from)?))
+    }
+}
+
+impl Iterator for Table {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let external = |failure| match failure {
+            Failure::Core(error) => ArrowError::ExternalError(Box::new(error)),
+            Failure::Lake(error) => ArrowError::ExternalError(Box::new(error)),
+            Failure::Python(error) => ArrowError::ExternalError(Box::new(error)),
+        };
+        self.batch().map_err(external).transpose()
+    }
+}
+
+impl RecordBatchReader for Table {
+    fn schema(&self) -> SchemaRef {
+        SchemaRef::clone(&self.schema)
+    }
+}
+
+fn no_batch(field: &Field) -> Error {
+    let (expected, actual) = ("a record batch".into(), field.data_type().to_string());
+    Error::InvalidType { column: "rows".into(), expected, actual }
 }
 
 /// Takes the one batch of `object.__arrow_c_array__()`.
@@ -70,14 +121,10 @@ pub(crate) fn batch(object: &Bound<'_, PyAny>) -> Result<RecordBatch> {
     let field = Field::try_from(unsafe { &*schema }).map_err(Error::from)?;
     let pointer = pointer::<FFI_ArrowArray>(&array, c"arrow_array")?;
     // SAFETY: as above; a released array is left behind for the capsule's destructor.
-    let array = import(unsafe { FFI_ArrowArray::from_raw(pointer) }, field.data_type().clone())?;
+    let array = import_rows(unsafe { FFI_ArrowArray::from_raw(pointer) }, field.data_type().clone())?;
     match array.as_struct_opt() {
         Some(table) if table.null_count() == 0 => Ok(RecordBatch::from(table)),
-        _ => {
-            let (column, actual) = ("rows".into(), field.data_type().to_string());
-            let expected = "a record batch".into();
-            Err(Error::InvalidType { column, expected, actual }.into())
-        }
+        _ => Err(no_batch(&field).into()),
     }
 }
 
@@ -186,6 +233,42 @@ fn import(array: FFI_ArrowArray, data_type: DataType) -> Result<ArrayRef> {
     // SAFETY: the array and the type come from one producer, which vouches for them by the C data interface.
     let data = unsafe { from_ffi_and_data_type(array, data_type) }.map_err(Error::from)?;
     Ok(arrays::from_data(data).map_err(Error::from)?)
+}
+
+/// The same of arrays whose columns are not only vectors and ids.
+fn import_rows(array: FFI_ArrowArray, data_type: DataType) -> Result<ArrayRef> {
+    if let Some(misplaced) = misplaced_offsets(&array, &data_type) {
+        let expected = format!("offsets of {misplaced} that lie where their type may lie");
+        return Err(Error::invalid_parameter("rows", expected, "memory that is not aligned: copy it").into());
+    }
+    import(array, data_type)
+}
+
+/// The first type whose offsets do not lie where numbers of their width may. arrow-rs reads the last offset before it
+/// could copy anything.
+fn misplaced_offsets(array: &FFI_ArrowArray, data_type: &DataType) -> Option<String> {
+    let width = match data_type {
+        DataType::Utf8 | DataType::Binary | DataType::List(_) | DataType::Map(..) => 4,
+        DataType::LargeUtf8 | DataType::LargeBinary | DataType::LargeList(_) => 8,
+        _ => 1,
+    };
+    if array.num_buffers() > 1 && !array.buffer(1).addr().is_multiple_of(width) {
+        return Some(data_type.to_string());
+    }
+    let child = |at: usize, field: &Field| {
+        (at < array.num_children()).then(|| misplaced_offsets(array.child(at), field.data_type())).flatten()
+    };
+    match data_type {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => child(0, item),
+        DataType::Struct(fields) => fields.iter().enumerate().find_map(|(at, field)| child(at, field)),
+        DataType::Dictionary(_, values) => {
+            array.dictionary().and_then(|dictionary| misplaced_offsets(dictionary, values))
+        }
+        _ => None,
+    }
 }
 
 /// Whether arrow-rs can use the memory as it lies. Only what a vector column consists of is looked at.

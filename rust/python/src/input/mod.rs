@@ -21,7 +21,7 @@ use ruvector_core::{Error, Vectors, ids::Ids};
 
 pub(crate) use self::{
     buffer::bytes,
-    capsule::{batch, reader},
+    capsule::{Table, batch, reader},
     filter::filter,
 };
 use crate::error::{Result, warn};

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{
-    Array, ArrayRef, FixedSizeListArray, Float32Array, RecordBatch, cast::AsArray,
-    ffi_stream::ArrowArrayStreamReader, types,
-};
+use arrow_array::{Array, ArrayRef, FixedSizeListArray, Float32Array, RecordBatch, cast::AsArray, types};
 use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, Field};
 use arrow_select::concat::concat_batches;
@@ -17,7 +14,7 @@ use crate::{error::Result, input};
 /// Rows as they come.
 pub(super) enum Rows {
     /// From an object with `__arrow_c_stream__`.
-    Stream(ArrowArrayStreamReader),
+    Stream(input::Table),
     /// From an iterable of batches.
     Batches(Py<PyIterator>),
 }
@@ -34,10 +31,7 @@ impl Rows {
 /// The next batch. Producers may need the GIL on another thread to make one.
 pub(super) fn next(py: Python<'_>, rows: &mut Rows) -> PyResult<Option<RecordBatch>> {
     match rows {
-        Rows::Stream(stream) => {
-            let batch = py.detach(|| stream.next()).transpose();
-            Ok(batch.map_err(Error::from).map_err(crate::error::Failure::from)?)
-        }
+        Rows::Stream(stream) => Ok(py.detach(|| stream.batch())?),
         Rows::Batches(each) => {
             let mut each = each.bind(py).clone();
             each.next().map(|batch| one_batch(&batch?)).transpose()
