@@ -106,6 +106,7 @@ bench-peers: $(PEERS) ## all benches beside all peers, into BENCHMARKS.md: hours
 	.venv/peers/bin/python -m benches.filters --out $(BENCH_OUT)/filters.json
 	.venv/peers/bin/python -m benches.updates --out $(BENCH_OUT)/updates.json
 	.venv/peers/bin/python -m benches.sql --out $(BENCH_OUT)/sql.json
+	.venv/peers/bin/python -m benches.lake --out $(BENCH_OUT)/lake.json
 	.venv/peers/bin/python -m benches.peers.report $(BENCH_OUT) --write BENCHMARKS.md
 
 bench-kernels: ## the loops everything waits for, on each SIMD level

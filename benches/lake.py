@@ -1,7 +1,10 @@
 """The lake beside the index that it holds: `python -m benches.lake --help`.
 
 - the hit path: a search of the lake that finds its index in the cache, and the same search of the index
-  itself, one after the other in one run; the ratio is that of the medians;
+  itself, one after the other in one run; the ratio is that of the medians. `fresh` asks the backend, which is
+  in memory, before each search, the others once an hour;
+- eight threads, each with queries of its own, on the lake and on the index;
+- a hundred awaited searches at once, beside the same searches one after the other, and beside one of them;
 - a warm start: an index that another lake has saved, until it is there and until its first answer;
 - a cache of 30 % of the bytes, asked by a Zipf law: how often it has what is wanted, when what must leave the
   memory is dropped, and when it goes to a file; and the best that a cache of so many collections could do.
@@ -9,7 +12,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -33,6 +38,8 @@ BATCH = 256
 COLLECTIONS = 50
 SHARE = 0.3
 EXPONENT = 1.5
+THREADS = 8
+AWAITED = 100
 
 
 def drawn(rows: int, dim: int, seed: int) -> Vectors:
@@ -83,11 +90,22 @@ def beside(one: Callable[[int], object], other: Callable[[int], object], turns: 
 def hit_path(docs: Vectors, queries: Vectors, turns: int) -> dict[str, Any]:
     """Compare a lake that has the index with the index, a query at a time and in batches."""
     lake = lake_of({"docs": docs})
+    fresh = lake.with_consistency(rv.Consistency.FRESH)
     key = ("memory", "docs")
     index = rv.build(docs, ids=np.arange(len(docs)))
     lake.search_one(key, queries[0], k=K)
     at = len(queries)
     return {
+        "fresh": beside(
+            lambda turn: fresh.search_one(key, queries[turn % at], k=K),
+            lambda turn: index.search(queries[turn % at], K),
+            turns,
+        ),
+        "threads": {
+            "lake_qps": by_threads(lambda query: lake.search_one(key, query, k=K), queries),
+            "index_qps": by_threads(lambda query: index.search(query, K), queries),
+        },
+        "awaited": awaited(lake, queries),
         "single": beside(
             lambda turn: lake.search_one(key, queries[turn % at], k=K),
             lambda turn: index.search(queries[turn % at], K),
@@ -99,6 +117,32 @@ def hit_path(docs: Vectors, queries: Vectors, turns: int) -> dict[str, Any]:
             max(turns // 20, 5),
         ),
     }
+
+
+def by_threads(search: Callable[[Vectors], object], queries: Vectors) -> float:
+    """Return how many queries per second eight threads get answered."""
+    parts = np.array_split(queries, THREADS)
+
+    def ask(part: Vectors) -> None:
+        for query in part:
+            search(query)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        took = min(seconds(lambda: list(pool.map(ask, parts))) for _ in range(3))
+    return len(queries) / took
+
+
+def awaited(lake: rv.RuLake, queries: Vectors) -> dict[str, float]:
+    """Time a hundred awaited searches, in microseconds."""
+    asked = queries[:AWAITED]
+    key = ("memory", "docs")
+
+    async def at_once() -> None:
+        await asyncio.gather(*(lake.search_one_async(key, query, k=K) for query in asked))
+
+    together = median(seconds(lambda: asyncio.run(at_once())) for _ in range(5))
+    one = median(seconds(lake.search_one, key, query, K) for query in asked)
+    return {"at_once_us": together * 1e6, "one_us": one * 1e6, "ratio_to_all": together / (one * len(asked))}
 
 
 def warm_start(docs: Vectors, queries: Vectors, turns: int) -> dict[str, Any]:

@@ -127,6 +127,10 @@ class Page:
         """Return the joins in SQL."""
         return "\n\n".join(map(tables.sql_table, self.of("sql")))
 
+    def lake(self) -> str:
+        """Return the lake beside its index."""
+        return "\n\n".join(map(tables.lake_table, self.of("lake")))
+
     def kernel_lines(self) -> str:
         """Return the lines of the kernel that the rooflines are made of, as they were printed."""
         lines = "\n".join(line for line in self.kernels.splitlines() if KERNEL in line.split())
@@ -141,6 +145,7 @@ class Page:
             "filters": self.filters,
             "updates": self.updates,
             "sql": self.sql,
+            "lake": self.lake,
             "kernels": self.kernel_lines,
         }
 

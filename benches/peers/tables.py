@@ -258,3 +258,39 @@ def update_table(result: Result) -> str:
     return "\n\n".join(
         [note, phases, table(("state", "recall", "single/s", "memory, MB", "took, s"), states)]
     )
+
+
+def lake_table(result: Result) -> str:
+    """Return what the lake costs over its index, and what its cache does."""
+    hit, warm, zipf = result["hit_path"], result["warm_start"], result["zipf"]
+    names = {
+        "single": "one query",
+        "fresh": "one query, the backend asked before it",
+        "batch": "a batch of 256",
+    }
+    rows = [
+        [about, number(hit[name]["index_us"]), number(hit[name]["lake_us"]), number(hit[name]["ratio"], 3)]
+        for name, about in names.items()
+    ]
+    threads, awaited = hit["threads"], hit["awaited"]
+    beside = (
+        f"Eight threads with a query at a time: {number(threads['lake_qps'])} queries/s by the lake, "
+        f"{number(threads['index_qps'])} by the index. A hundred awaited searches at once take "
+        f"{number(awaited['at_once_us'])} µs, one of them by itself {number(awaited['one_us'])} µs: "
+        f"{number(awaited['ratio_to_all'], 2)} of a hundred in a row."
+    )
+    saved = (
+        f"An index that was saved is there {number(warm['warm_s'], 2)} s later, every byte compared with its "
+        f"digest; pulling and building took {number(warm['prime_s'], 2)} s. The first search takes "
+        f"{number(warm['first_to_steady'], 2)} times as long as later ones."
+    )
+    dropped, spilled = (f"{zipf[name]['hit_rate']:.1%}" for name in ("dropped", "spilled"))
+    small = (
+        f"A cache of {zipf['share']:.0%} of the bytes of 50 collections, asked by a Zipf law of exponent "
+        f"{zipf['exponent']}, has what is wanted in {dropped} of cases, and in {spilled} with a folder to "
+        f"spill to. Without one, no cache of so many whole collections can do better than "
+        f"{zipf['best_without_files']:.1%}."
+    )
+    head = f"{number(result['rows'])} rows of {result['dim']} dimensions in memory; all times are medians."
+    columns = ("search", "index, µs", "lake, µs", "lake by index")
+    return "\n\n".join([head, table(columns, rows), beside, saved, small])

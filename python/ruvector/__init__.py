@@ -14,6 +14,7 @@ exactly.
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,6 +73,7 @@ from ruvector.errors import (
 )
 
 if TYPE_CHECKING:
+    from ruvector import lake as lake
     from ruvector.lake import (
         BackendAdapter,
         CacheStats,
@@ -201,17 +203,16 @@ def __getattr__(name: str) -> object:
         from ruvector import presets
 
         return getattr(presets, name)
-    if name in _LAKE:
-        from ruvector import lake
-
-        return getattr(lake, name)
+    if name in _LAKE or name == "lake":
+        lake = import_module("ruvector.lake")
+        return lake if name == "lake" else getattr(lake, name)
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)
 
 
 def __dir__() -> list[str]:
     """List the names that are imported later, too."""
-    return sorted({*globals(), *_PRESETS, *_LAKE})
+    return sorted({*globals(), *_PRESETS, *_LAKE, "lake"})
 
 
 def _warn_of_namesake() -> None:

@@ -101,3 +101,7 @@ hits = rv.build([[0.0], [1.0]]).search([0.9], k=1)
 print([name for name in ("numpy", "pyarrow", "tqdm", "importlib.metadata") if name in sys.modules])
 """
     assert python(code).strip() == "[]"
+
+
+def test_the_lake_is_there_without_an_import_of_its_own(python: Callable[..., str]) -> None:
+    assert "scan_polars" in python("import ruvector as rv; print(rv.lake.scan_polars.__name__)")

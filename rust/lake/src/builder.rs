@@ -119,7 +119,7 @@ impl Builder {
     /// The lake.
     ///
     /// # Errors
-    /// [`Error::Io`] when the folder for spilled indexes cannot be made, [`Error::Core`] for an impossible number of
+    /// [`crate::Error::Io`] when the folder for spilled indexes cannot be made, [`crate::Error::Core`] for an impossible number of
     /// threads.
     pub fn build(self) -> Result<RuLake> {
         let shared = Shared {
