@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
-from typing import Any, ClassVar, Literal, Self, SupportsIndex, TypeAlias, TypedDict, final
+from typing import Any, ClassVar, Literal, Self, SupportsIndex, final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,15 @@ import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
 
 from ruvector._tuning import Tuning
 from ruvector.lake.conditions import Dnf
-from ruvector.lake.policy import Action, Decided
+from ruvector.lake.shapes import (
+    LakeAsking,
+    LakeBucket,
+    LakeCounters,
+    LakeFields,
+    LakeKept,
+    LakeMade,
+    LakeMeant,
+)
 from ruvector.typing import (
     ArrowArrayExportable,
     ArrowStreamExportable,
@@ -1540,53 +1548,6 @@ class Rotation:
 
 # The lake: handles and calls without defaults. `ruvector.lake` documents what they do.
 
-LakeMode: TypeAlias = tuple[int, float | None, float | None]
-LakeMeant: TypeAlias = Sequence[tuple[str, str]] | tuple[bool, str]
-LakeTimes: TypeAlias = tuple[tuple[int, ...], float, float]
-LakeCounters: TypeAlias = dict[str, int | LakeTimes]
-LakeFields: TypeAlias = dict[str, Any]
-
-class LakeKept(TypedDict):
-    consistency: LakeMode
-    metric: Metric
-    bits: SupportsIndex
-    rotation_seed: SupportsIndex
-    rerank_factor: SupportsIndex
-    pinned: bool
-    rows: Dnf | None
-    pii_policy: str | None
-    lineage_id: str | None
-    memory_class: str | None
-
-class LakeMade(TypedDict):
-    max_cache_entries: SupportsIndex | None
-    max_cache_bytes: SupportsIndex | None
-    threads: SupportsIndex | None
-    spill_to: str | PathLike[str] | None
-    unknown_ttl: float
-    max_rows: SupportsIndex | None
-    max_dim: SupportsIndex | None
-    max_bytes: SupportsIndex | None
-    sign_with: bytes | None
-    trust: list[bytes]
-    policy: Callable[[str | None, str, str, Action], Decided] | None
-    audit: SupportsIndex
-
-class LakeAsking(TypedDict):
-    k: SupportsIndex
-    recall: float
-    nprobe: SupportsIndex | None
-    epsilon: float | None
-    exact: bool
-    columns: list[str] | None
-    filter: Dnf | None
-    cache_only: bool
-    deadline: float | None
-    on_error: str
-    dedupe: bool
-    push_down: bool
-    hedge: float | None
-
 @final
 class Lake:
     def register(self, backend: object, deadline: float | None, concurrency: SupportsIndex) -> None: ...
@@ -1680,7 +1641,7 @@ class LakeJob:
 
 @final
 class LakeLocal:
-    def __init__(self, name: str) -> None: ...
+    def __new__(cls, name: str) -> Self: ...
     def put_collection(self, collection: str, ids: IdColumn, vectors: VectorSource) -> None: ...
     def append(self, collection: str, ids: IdColumn, vectors: Queries) -> None: ...
     def upsert(self, collection: str, ids: IdColumn, vectors: VectorSource) -> int: ...
@@ -1689,26 +1650,15 @@ class LakeLocal:
 
 @final
 class LakeFs:
-    def __init__(self, name: str, root: str | PathLike[str]) -> None: ...
+    def __new__(cls, name: str, root: str | PathLike[str]) -> Self: ...
     def register(self, collection: str, filename: str) -> None: ...
     def write(
         self, collection: str, filename: str, ids: IdColumn, vectors: VectorSource
     ) -> PathLike[str]: ...
 
-class LakeBucket(TypedDict):
-    bucket: str
-    prefix: str
-    endpoint: str | None
-    region: str | None
-    access_key_id: str | None
-    secret_access_key: str | None
-    session_token: str | None
-    allow_http: bool
-    retries: int
-
 @final
 class LakeParquet:
-    def __init__(self, name: str, root: str | PathLike[str]) -> None: ...
+    def __new__(cls, name: str, root: str | PathLike[str]) -> Self: ...
     @staticmethod
     def in_s3(
         name: str,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
 
-    from ruvector._ruvector import LakeBucket
+    from ruvector.lake.shapes import LakeBucket
     from ruvector.typing import IdColumn, Queries, VectorColumn
 
 __all__ = ["FsBackend", "LocalBackend", "NativeBackend", "ParquetBackend"]

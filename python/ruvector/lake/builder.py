@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import SupportsIndex
 
-    from ruvector._ruvector import LakeKept, LakeMade
     from ruvector.lake.policy import Policy
+    from ruvector.lake.shapes import LakeKept, LakeMade
     from ruvector.typing import Metric
 
 __all__ = ["RuLakeBuilder"]

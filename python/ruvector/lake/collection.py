@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from ruvector.lake.conditions import normal_form
 
 if TYPE_CHECKING:
-    from ruvector._ruvector import Index, LakeMeant, LakeTarget
+    from ruvector._ruvector import Index, LakeTarget
     from ruvector.lake.conditions import RowFilter
     from ruvector.lake.searching import Key
+    from ruvector.lake.shapes import LakeMeant
     from ruvector.typing import IdType, Metric
 
 __all__ = ["LakeCollection", "target_of"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ruvector.errors import InvalidParameter
 
 if TYPE_CHECKING:
-    from ruvector._ruvector import LakeMode
+    from ruvector.lake.shapes import LakeMode
 
 __all__ = ["Consistency", "mode"]
 

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import SupportsIndex
 
-    from ruvector._ruvector import LakeKept, LakeRows
+    from ruvector._ruvector import LakeRows
     from ruvector.lake.builder import RuLakeBuilder
     from ruvector.lake.conditions import RowFilter
     from ruvector.lake.searching import Key
+    from ruvector.lake.shapes import LakeKept
     from ruvector.typing import IdColumn, Metric
 
 __all__ = ["RuLake"]

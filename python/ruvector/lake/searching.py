@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence
     from typing import SupportsIndex
 
-    from ruvector._ruvector import Lake, LakeAnswer, LakeAsking, LakeMeant
+    from ruvector._ruvector import Lake, LakeAnswer
     from ruvector.lake.conditions import RowFilter
+    from ruvector.lake.shapes import LakeAsking, LakeMeant
     from ruvector.typing import Queries
 
 __all__ = ["Key", "Searching"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ruvector._ruvector import LakeCounters
+    from ruvector.lake.shapes import LakeCounters
 
 __all__ = ["CacheStats", "Histogram", "PerBackendStats"]
 
