@@ -238,7 +238,9 @@ def test_names_are_registered_replaced_and_taken_away(
 
 def test_what_is_no_index_gets_no_name(ctx: SessionContext) -> None:
     path: Any = "docs.arrow"
-    with pytest.raises(rv.InvalidParameter, match=r"^docs: expected an index, got str$"):
+    with pytest.raises(
+        rv.InvalidParameter, match=r"^docs: expected an index, a lake or a collection of one, got str$"
+    ):
         register(ctx, docs=path)
     with pytest.raises(
         rv.InvalidParameter, match=r'^name: expected the name of a registered index, got "nope"$'

@@ -385,7 +385,9 @@ def test_registering_again_changes_nothing_else(con: Any, indexes: Any) -> None:
     assert con.execute("SELECT one FROM kept").fetchall() == [(1,)]
     assert con.execute("SELECT count(*) FROM ruvector_knn('texts', ?)", [[0.0] * 32]).fetchall() == [(10,)]
     rows: Any = [[0.0]]
-    with pytest.raises(rv.InvalidParameter, match=r"^docs: expected an index, got list$"):
+    with pytest.raises(
+        rv.InvalidParameter, match=r"^docs: expected an index, a lake or a collection of one, got list$"
+    ):
         rv.duckdb.register(con, docs=rows)
 
 
