@@ -9,11 +9,22 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from ruvector._ruvector import LakeRows
     from ruvector.lake.conditions import RowFilter
     from ruvector.lake.rulake import RuLake
     from ruvector.lake.searching import Key
 
 __all__ = ["scan_polars"]
+
+
+class _Stream:
+    """Rows that cannot be iterated: older versions of Polars take what can be for a sequence of rows."""
+
+    def __init__(self, rows: LakeRows) -> None:
+        self._rows = rows
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self._rows.__arrow_c_stream__(requested_schema)
 
 
 def scan_polars(
@@ -80,7 +91,7 @@ def scan_polars(
         left = limit
         names = wanted if wanted is not None else chosen
         for batch in lake.scan(collection, backend=backend, columns=names, filter=filter):
-            frame = pl.DataFrame(batch)
+            frame = pl.DataFrame(_Stream(batch))
             if left is not None:
                 frame = frame.head(left)
                 left -= frame.height
@@ -88,5 +99,8 @@ def scan_polars(
             if left == 0:
                 return
 
-    empty = lake.scan(collection, backend=backend, columns=chosen, filter=filter).empty()
-    return register_io_source(read, schema=pl.DataFrame(empty).schema)
+    rows = lake.scan(collection, backend=backend, columns=chosen, filter=filter)
+    # Not every version sees columns in a stream without batches: the first batch tells, where there is one.
+    first = next(iter(rows), None)
+    schema = pl.DataFrame(_Stream(rows.empty() if first is None else first)).schema
+    return register_io_source(read, schema=schema)
