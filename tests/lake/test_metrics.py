@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -74,7 +74,8 @@ def test_opentelemetry_observes(lake: rv.RuLake) -> None:
     for metric in data.resource_metrics[0].scope_metrics[0].metrics:
         for point in metric.data.data_points:
             attributes = point.attributes or {}
-            found[metric.name, attributes.get("collection")] = point.value  # type: ignore[union-attr]
+            assert isinstance(point, NumberDataPoint)
+            found[metric.name, attributes.get("collection")] = point.value
     assert found["ruvector.lake.hits", "docs"] == 2
     assert found["ruvector.lake.misses", "notes"] == 1
     assert found["ruvector.lake.search.count", "docs"] == 3

@@ -142,7 +142,9 @@ class LakeHits(_Answered, Sequence[SearchResult]):
         """Return whether the same rows were found, in the same order, at the same distances."""
         return list(self) == list(other) if isinstance(other, LakeHits) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]
+    def __hash__(self) -> int:
+        """Return a hash of the hits, which never change."""
+        return hash(tuple(self))
 
 
 class LakeBatch(_Answered, Sequence[LakeHits]):
@@ -180,4 +182,6 @@ class LakeBatch(_Answered, Sequence[LakeHits]):
         """Return whether every query found the same."""
         return list(self) == list(other) if isinstance(other, LakeBatch) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]
+    def __hash__(self) -> int:
+        """Return a hash of the hits of all queries, which never change."""
+        return hash(tuple(self))
