@@ -153,3 +153,14 @@ def test_only_indexes_lakes_and_collections_have_names(engine: Any, lake: rv.RuL
         engine.register(docs=DOCS)
     with pytest.raises(rv.InvalidParameter, match="no address"):
         engine.register(**{"lake://memory/docs": lake})
+
+
+def test_statements_are_in_the_audit(engine: Any, memory: rv.LocalBackend) -> None:
+    lake = rv.RuLake.builder().audit(capacity=100).build()
+    lake.register_backend(memory)
+    engine.register(ada=lake.acting_as("ada").collection("docs"))
+    assert len(engine.knn("ada", DOCS[7].tolist(), 3)) == 3
+    events = lake.audit_events().to_polars().filter(action="search")
+    assert events.select("principal", "backend", "collection", "outcome", "rows").unique().rows() == [
+        ("ada", "memory", "docs", "answered", 500)
+    ]

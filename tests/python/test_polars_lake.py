@@ -170,3 +170,14 @@ except pl.exceptions.ComputeError as error:
 """
     )
     assert "a collection of a lake lives in its process" in said
+
+
+def test_batches_are_in_the_audit_and_plans_are_not(memory: rv.LocalBackend, queries: Vectors) -> None:
+    lake = rv.RuLake.builder().audit(capacity=100).build()
+    lake.register_backend(memory)
+    plan = frame(queries[:2]).lazy().select(pl.col("v").ruvector.knn(lake.collection("docs"), k=3))
+    searches = pl.col("action") == "search"
+    assert lake.audit_events().to_polars().filter(searches).is_empty()
+    plan.collect()
+    events = lake.audit_events().to_polars().filter(searches)
+    assert events.select("collection", "outcome", "rows").rows() == [("docs", "answered", 6)]

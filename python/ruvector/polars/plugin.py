@@ -96,8 +96,12 @@ def index_options(
 ) -> dict[str, Any]:
     """Return how a plan names what it searches, and what has to be known of it when the plan is made."""
     if isinstance(index, _ruvector.Index):
-        reference, state = _ruvector.plan_reference(index, keep=keep), index
+        reference, dim, id_type = _ruvector.plan_reference(index, keep=keep), index.dim, index.id_type
     else:
-        reference, state = _ruvector.plan_reference(index.target, keep=keep), index.index()
-    allowed = None if filter is None else _ruvector.plan_filter(state, filter)
-    return {"index": reference, "dim": state.dim, "id_type": state.id_type, "filter": allowed}
+        dim, id_type, *_ = index.target.describe()
+        reference = _ruvector.plan_reference(index.target, keep=keep)
+    allowed = None
+    if filter is not None:
+        state = index if isinstance(index, _ruvector.Index) else index.index()
+        allowed = _ruvector.plan_filter(state, filter)
+    return {"index": reference, "dim": dim, "id_type": id_type, "filter": allowed}

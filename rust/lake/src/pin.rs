@@ -45,17 +45,23 @@ impl Pin {
         self.held.snapshot()
     }
 
-    /// The index without the rows that must not be seen; `None` for a collection without rows.
+    /// The index without the rows that must not be seen; `None` for a collection without rows. What is asked of it goes
+    /// past the lake: the audit tells that it was given away, and how many rows it has.
     ///
     /// # Errors
     /// The core's, when rows cannot be taken out.
     pub fn visible(&self) -> Result<Option<Arc<Snapshot>>> {
-        let (Some(snapshot), Some(allowed)) = (self.snapshot(), &self.allowed) else {
-            return Ok(self.snapshot().cloned());
+        let began = Instant::now();
+        let visible = match (self.snapshot(), &self.allowed) {
+            (Some(snapshot), Some(allowed)) => {
+                let live = Live::at(Arc::clone(snapshot));
+                live.retain(allowed)?;
+                Some(live.snapshot())
+            }
+            (snapshot, _) => snapshot.cloned(),
         };
-        let live = Live::at(Arc::clone(snapshot));
-        live.retain(allowed)?;
-        Ok(Some(live.snapshot()))
+        self.write_down(None, self.len(), began.elapsed());
+        Ok(visible)
     }
 
     /// The number of rows that may be found.
@@ -101,11 +107,11 @@ impl Pin {
             Hits::new(self.id_type(), self.bundle().coding.metric, true, &none)
         };
         let hits = found.unwrap_or_else(none);
-        self.write_down(queries, &hits, began.elapsed());
+        self.write_down(Some(queries), hits.len(), began.elapsed());
         Ok(hits)
     }
 
-    fn write_down(&self, queries: &Vectors, hits: &Hits, took: Duration) {
+    fn write_down(&self, queries: Option<&Vectors>, rows: usize, took: Duration) {
         let audit = &self.lake.shared.audit;
         if audit.is_on() {
             audit.push(Happened {
@@ -113,9 +119,9 @@ impl Pin {
                 action: Action::Search.name(),
                 key: Arc::clone(&self.key),
                 outcome: if self.is_empty() { "empty" } else { "answered" },
-                rows: hits.len(),
+                rows,
                 witness: Some(self.held.entry.witness),
-                query_digest: Some(shard::digest(queries)),
+                query_digest: queries.map(shard::digest),
                 took,
                 detail: None,
             });
