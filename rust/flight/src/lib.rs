@@ -1,0 +1,26 @@
+//! Arrow Flight over indexes and lakes: query batches in, hits out, tables and indexes as they lie.
+//!
+//! A [`Catalog`] says what there is under which name; a [`Server`] answers for it, on threads of its own. What clients may
+//! ask for is JSON, in [`ask`]. Whoever asks is known by [`auth`], and bounded by [`config::Limits`].
+//!
+//! The way of one call: `server` accepts and decrypts, `service` finds out who calls and which verb it is, one module per
+//! verb (`exchange`, `get`, `put`, `action`, `info`) does it, `wire` turns batches into messages and back, `call` watches
+//! over all of it: the deadline, the client that goes away, the log, the figures.
+
+pub mod ask;
+pub mod auth;
+mod call;
+pub mod catalog;
+pub mod config;
+mod exchange;
+mod log;
+mod metrics;
+mod quota;
+mod server;
+mod service;
+mod status;
+mod wire;
+
+pub use catalog::{Catalog, Source};
+pub use config::Config;
+pub use server::{Server, StartError};

@@ -1,0 +1,73 @@
+//! Refusals, as gRPC tells them: a code that clients act on, a message for people, and the name of the error.
+
+use ruvector_core::PersistError;
+use ruvector_lake::Error;
+use tonic::{Code, Status, metadata::MetadataValue};
+
+/// The header that carries the name of the class in `ruvector.errors`.
+pub(crate) const CLASS: &str = "ruvector-error";
+
+/// A refusal of the lake or of the core.
+pub(crate) fn refuse(error: impl Into<Error>) -> Status {
+    let error = error.into();
+    let (code, class) = meaning(&error);
+    named(code, class, error.to_string())
+}
+
+/// A refusal of our own.
+pub(crate) fn named(code: Code, class: &'static str, message: impl Into<String>) -> Status {
+    let mut status = Status::new(code, message);
+    status.metadata_mut().insert(CLASS, MetadataValue::from_static(class));
+    status
+}
+
+/// There is no such collection, or none that the caller may know of.
+pub(crate) fn unknown(name: &str) -> Status {
+    named(Code::NotFound, "UnknownCollection", format!("unknown collection {name:?}"))
+}
+
+/// Arguments that cannot be meant.
+pub(crate) fn invalid(name: &str, expected: &str, actual: impl std::fmt::Display) -> Status {
+    named(Code::InvalidArgument, "InvalidParameter", format!("{name}: expected {expected}, got {actual}"))
+}
+
+fn meaning(error: &Error) -> (Code, &'static str) {
+    match error {
+        Error::UnknownBackend { .. } => (Code::NotFound, "UnknownBackend"),
+        Error::UnknownCollection { .. } => (Code::NotFound, "UnknownCollection"),
+        Error::Ambiguous { .. } => (Code::InvalidArgument, "AmbiguousCollection"),
+        Error::DimensionMismatch { .. } => (Code::InvalidArgument, "DimensionMismatch"),
+        Error::Backend { retryable: true, .. } => (Code::Unavailable, "BackendError"),
+        Error::Backend { .. } => (Code::Internal, "BackendError"),
+        Error::CacheMiss { .. } => (Code::Unavailable, "CacheMissError"),
+        Error::Unsettled { .. } => (Code::Aborted, "Unsettled"),
+        Error::Superseded { .. } => (Code::Aborted, "Superseded"),
+        Error::PolicyDenied { .. } => (Code::PermissionDenied, "PolicyDenied"),
+        Error::Deadline { .. } => (Code::DeadlineExceeded, "DeadlineExceeded"),
+        Error::WitnessMismatch { .. } => (Code::DataLoss, "WitnessMismatch"),
+        Error::InvalidBundle { .. } | Error::InvalidFile { .. } => (Code::DataLoss, "InvalidBundle"),
+        Error::UnsafePath { .. } => (Code::InvalidArgument, "UnsafePath"),
+        Error::TooLarge { .. } => (Code::ResourceExhausted, "TooLarge"),
+        Error::InvalidParameter { .. } => (Code::InvalidArgument, "InvalidParameter"),
+        Error::Io { .. } => (Code::Internal, "PersistError"),
+        Error::Core(error) => core(error),
+        _ => (Code::Internal, "LakeError"),
+    }
+}
+
+fn core(error: &ruvector_core::Error) -> (Code, &'static str) {
+    use ruvector_core::Error as Core;
+    match error {
+        Core::DimensionMismatch { .. } => (Code::InvalidArgument, "DimensionMismatch"),
+        Core::InvalidType { .. } => (Code::InvalidArgument, "InvalidVectorType"),
+        Core::InvalidVector { .. } => (Code::InvalidArgument, "InvalidVector"),
+        Core::DuplicateId { .. } => (Code::AlreadyExists, "DuplicateId"),
+        Core::UnknownId { .. } => (Code::NotFound, "UnknownId"),
+        Core::InvalidParameter { .. } => (Code::InvalidArgument, "InvalidParameter"),
+        Core::EmptyIndex(_) => (Code::FailedPrecondition, "EmptyIndex"),
+        Core::Interrupted => (Code::Cancelled, "RuVectorError"),
+        Core::Persist { source: PersistError::Io(_), .. } => (Code::Internal, "PersistError"),
+        Core::Persist { .. } => (Code::DataLoss, "PersistError"),
+        _ => (Code::Internal, "VectorIndexError"),
+    }
+}

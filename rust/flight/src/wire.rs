@@ -1,0 +1,213 @@
+//! Batches into messages and back. Nothing that a client sends is believed: Arrow checks every buffer, and what makes it
+//! panic is an error of the client's.
+
+use std::{
+    panic,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_flight::{
+    FlightData, FlightDescriptor,
+    decode::{DecodedPayload, FlightDataDecoder},
+    encode::FlightDataEncoderBuilder,
+    error::FlightError,
+};
+use arrow_schema::{DataType, Schema, SchemaRef};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
+use ruvector_core::{Error, Vectors};
+use tokio::sync::OwnedSemaphorePermit;
+use tonic::{Code, Status, Streaming};
+
+use crate::{
+    call::{Answers, Call},
+    status::named,
+};
+
+/// What a client streams: a descriptor, a schema, batches.
+pub(crate) struct Incoming {
+    decoder: FlightDataDecoder,
+    call: Call,
+    /// What the batch that was handed out last takes of the client's quota.
+    held: Option<OwnedSemaphorePermit>,
+    pub(crate) descriptor: FlightDescriptor,
+    pub(crate) schema: SchemaRef,
+}
+
+/// A batch, and what its message said beside it.
+pub(crate) struct Arrived {
+    pub(crate) batch: RecordBatch,
+    pub(crate) app_metadata: bytes::Bytes,
+}
+
+impl Incoming {
+    /// Reads up to the schema.
+    pub(crate) async fn open(call: &Call, mut messages: Streaming<FlightData>) -> Result<Self, Status> {
+        let first = messages.message().await?.ok_or_else(|| malformed("the stream is empty"))?;
+        Self::open_with(call, first, messages).await
+    }
+
+    /// The same where the first message was looked at before.
+    pub(crate) async fn open_with(
+        call: &Call,
+        first: FlightData,
+        messages: Streaming<FlightData>,
+    ) -> Result<Self, Status> {
+        let Some(descriptor) = first.flight_descriptor.clone() else {
+            return Err(malformed("the first message has no descriptor"));
+        };
+        // A descriptor may come before the schema, in a message of its own.
+        let bare = first.data_header.is_empty();
+        let begin = futures::stream::iter((!bare).then_some(Ok(first)));
+        let messages = begin.chain(messages).map_err(|status| FlightError::Tonic(Box::new(status)));
+        let mut decoder = FlightDataDecoder::new(messages);
+        let schema = match next(&mut decoder).await? {
+            Some(DecodedPayload::Schema(schema)) => schema,
+            Some(_) => return Err(malformed("the first message with data holds no schema")),
+            None => return Err(malformed("the stream ends before its schema")),
+        };
+        Ok(Self { decoder, call: call.clone(), held: None, descriptor, schema })
+    }
+
+    /// The next batch. The one before counts no more against the quota: whoever needs it longer keeps a permit of their
+    /// own.
+    pub(crate) async fn next(&mut self) -> Result<Option<Arrived>, Status> {
+        self.held = None;
+        loop {
+            let Some(decoded) = guarded(&mut self.decoder).await? else { return Ok(None) };
+            let app_metadata = decoded.inner.app_metadata.clone();
+            let bytes = decoded.inner.data_body.len() + decoded.inner.data_header.len();
+            match decoded.payload {
+                DecodedPayload::RecordBatch(batch) => {
+                    self.held = self.call.take_in(bytes).await;
+                    return Ok(Some(Arrived { batch, app_metadata }));
+                }
+                DecodedPayload::None => {}
+                DecodedPayload::Schema(_) => return Err(malformed("a second schema in one stream")),
+            }
+        }
+    }
+}
+
+async fn next(decoder: &mut FlightDataDecoder) -> Result<Option<DecodedPayload>, Status> {
+    Ok(guarded(decoder).await?.map(|decoded| decoded.payload))
+}
+
+async fn guarded(
+    decoder: &mut FlightDataDecoder,
+) -> Result<Option<arrow_flight::decode::DecodedFlightData>, Status> {
+    let caught = panic::AssertUnwindSafe(decoder.next()).catch_unwind().await;
+    match caught {
+        Ok(decoded) => decoded.transpose().map_err(flight_status),
+        Err(_) => Err(malformed("arrow ipc that contradicts itself")),
+    }
+}
+
+/// Batches as messages, the schema first. What is under way counts against the caller's quota until it is handed on.
+pub(crate) fn outgoing(
+    call: &Call,
+    schema: SchemaRef,
+    batches: impl Stream<Item = Result<RecordBatch, Status>> + Send + 'static,
+) -> Answers<FlightData> {
+    let batches = batches.map_err(|status| FlightError::Tonic(Box::new(status)));
+    let most = call.shared().limits.message_bytes / 2;
+    let encoder = FlightDataEncoderBuilder::new().with_schema(schema).with_max_flight_data_size(most);
+    let messages = encoder.build(batches).map_err(flight_status);
+    Box::pin(Counted { messages: Box::pin(messages), call: call.clone(), held: None, waiting: None })
+}
+
+/// Messages that wait for the quota of their client.
+pub(crate) struct Counted {
+    messages: Answers<FlightData>,
+    call: Call,
+    held: Option<OwnedSemaphorePermit>,
+    waiting: Option<Waiting>,
+}
+
+struct Waiting {
+    message: FlightData,
+    permit: futures::future::BoxFuture<'static, Option<OwnedSemaphorePermit>>,
+}
+
+/// Messages that are made already, such as those of an index as it lies in its file.
+pub(crate) fn counted(call: &Call, messages: Answers<FlightData>) -> Answers<FlightData> {
+    Box::pin(Counted { messages, call: call.clone(), held: None, waiting: None })
+}
+
+impl Stream for Counted {
+    type Item = Result<FlightData, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(waiting) = &mut this.waiting {
+                let Poll::Ready(permit) = waiting.permit.poll_unpin(context) else { return Poll::Pending };
+                this.held = permit;
+                return Poll::Ready(this.waiting.take().map(|waiting| Ok(waiting.message)));
+            }
+            // Whoever asks for the next message has handed the last one on.
+            this.held = None;
+            match this.messages.as_mut().poll_next(context) {
+                Poll::Ready(Some(Ok(message))) => {
+                    let bytes = message.data_body.len() + message.data_header.len();
+                    let call = this.call.clone();
+                    let permit = async move { call.send_out(bytes).await }.boxed();
+                    this.waiting = Some(Waiting { message, permit });
+                }
+                other => return other,
+            }
+        }
+    }
+}
+
+/// The column of vectors that is meant: the one of this name, or the only one of a fitting type.
+pub(crate) fn vector_column(schema: &Schema, name: Option<&str>) -> Result<usize, Error> {
+    if let Some(name) = name {
+        return schema.index_of(name).map_err(|_| {
+            let known: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+            Error::invalid_parameter("column", format!("one of {known:?}"), name)
+        });
+    }
+    let fits = |data_type: &DataType| match data_type {
+        DataType::FixedSizeList(child, _) | DataType::List(child) | DataType::LargeList(child) => {
+            matches!(child.data_type(), DataType::Float32 | DataType::Float16)
+        }
+        DataType::FixedSizeBinary(_) => true,
+        _ => false,
+    };
+    let mut fitting = schema.fields().iter().enumerate().filter(|(_, field)| fits(field.data_type()));
+    match (fitting.next(), fitting.next()) {
+        (Some((at, _)), None) => Ok(at),
+        (found, _) => {
+            let actual = if found.is_none() { "none" } else { "several: say which by column" };
+            Err(Error::invalid_parameter("column", "one column of vectors", actual))
+        }
+    }
+}
+
+/// The vectors of a batch.
+pub(crate) fn vectors(batch: &RecordBatch, at: usize, dim: Option<usize>) -> Result<Vectors, Error> {
+    let column: &ArrayRef = batch.column(at);
+    Vectors::from_arrays(batch.schema().field(at).name(), std::slice::from_ref(column), dim)
+}
+
+/// What Arrow Flight refuses. A status that travels as an error comes out as it went in.
+pub(crate) fn flight_status(error: FlightError) -> Status {
+    match error {
+        FlightError::Tonic(status) => *status,
+        FlightError::ExternalError(inner) => Status::internal(inner.to_string()),
+        other => malformed(other.to_string()),
+    }
+}
+
+/// A client that does not keep to the protocol.
+pub(crate) fn malformed(what: impl std::fmt::Display) -> Status {
+    named(Code::InvalidArgument, "InvalidParameter", format!("malformed stream: {what}"))
+}
+
+/// A schema that is shared.
+pub(crate) fn schema(fields: Vec<arrow_schema::FieldRef>) -> SchemaRef {
+    Arc::new(Schema::new(fields))
+}
