@@ -118,6 +118,14 @@ impl Catalog {
         self.read().keys().cloned().collect()
     }
 
+    /// The index of a name, if it stands for one.
+    pub fn live(&self, name: &str) -> Option<Arc<Live>> {
+        match &self.read().get(name)?.source {
+            Source::Index(live) => Some(Arc::clone(live)),
+            Source::Collection { .. } => None,
+        }
+    }
+
     /// Where indexes that clients build are saved.
     pub(crate) fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()

@@ -193,13 +193,13 @@ struct Changing {
 
 impl Changing {
     async fn next(&mut self) -> Result<Option<PutResult>, Status> {
-        let arrived = self.incoming.next().await.map_err(|status| self.told(status))?;
+        let arrived = self.incoming.next().await.map_err(|status| self.told(&status))?;
         let Some(batch) = arrived else { return Ok(None) };
         let pool = &self.call.shared().pool;
         let done = self.call.compute(|monitor| {
             self.apply(&batch, pool, monitor).map_err(|error| rows_from(error, self.rows))
         });
-        let touched = done.map_err(|status| self.told(status))?;
+        let touched = done.map_err(|status| self.told(&status))?;
         self.rows += batch.num_rows();
         let name = if self.change == Change::Delete { "deleted" } else { "replaced" };
         Ok(Some(result(&json!({"rows": self.rows, name: touched}))))
@@ -227,7 +227,7 @@ impl Changing {
     }
 
     /// A refusal that says how far the stream was taken.
-    fn told(&self, status: Status) -> Status {
+    fn told(&self, status: &Status) -> Status {
         let message = format!("{} ({} rows before were taken)", status.message(), self.rows);
         let mut told = Status::new(status.code(), message);
         if let Some(class) = status.metadata().get(CLASS) {
