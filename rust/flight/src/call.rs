@@ -274,7 +274,16 @@ impl Drop for Running {
         self.shared.metrics.call_ends();
         self.shared.metrics.count(self.method, status.code(), took, bytes);
         let about = lock(&self.about).take();
-        write_line(&self.shared, self.method, Some(&self.caller), &self.peer, about, &status, took, bytes);
+        write_line(
+            &self.shared,
+            self.method,
+            Some(&self.caller),
+            &self.peer,
+            about.as_deref(),
+            &status,
+            took,
+            bytes,
+        );
     }
 }
 
@@ -364,7 +373,7 @@ fn write_line(
     method: &str,
     caller: Option<&Caller>,
     peer: &str,
-    about: Option<String>,
+    about: Option<&str>,
     status: &Status,
     took: Duration,
     bytes: (u64, u64),
@@ -377,7 +386,7 @@ fn write_line(
         "method": method,
         "principal": caller.and_then(Caller::principal),
         "peer": peer,
-        "collection": about.as_deref().map(short),
+        "collection": about.map(short),
         "code": name(status.code()),
         "message": short(status.message()),
         "seconds": took.as_secs_f64(),

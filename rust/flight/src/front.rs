@@ -13,7 +13,7 @@ use std::{
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use bytes::Bytes;
-use futures::{FutureExt, future::BoxFuture};
+use futures::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
 use tokio::{

@@ -18,6 +18,8 @@ mod decode;
 mod exchange;
 mod figures;
 mod front;
+#[doc(hidden)]
+pub mod fuzzing;
 mod log;
 mod meter;
 mod metrics;

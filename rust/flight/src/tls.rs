@@ -99,7 +99,11 @@ pub(crate) fn identity(ssl: &SslRef) -> Result<Option<Arc<str>>, &'static str> {
 }
 
 fn name_of(certificate: &X509Ref) -> Option<String> {
-    let good = |name: &String| !name.is_empty() && name.len() <= 256 && !name.chars().any(char::is_control);
+    let good = |name: &String| {
+        !name.is_empty()
+            && name.len() <= 256
+            && !name.chars().any(|letter| letter.is_control() || letter == char::REPLACEMENT_CHARACTER)
+    };
     let common = common_name(certificate.subject_name());
     if common.is_some() {
         return common.filter(good);
@@ -114,5 +118,5 @@ fn name_of(certificate: &X509Ref) -> Option<String> {
 
 fn common_name(subject: &X509NameRef) -> Option<String> {
     let entry = subject.entries_by_nid(Nid::COMMONNAME).next()?;
-    Some(entry.data().as_utf8().map_or_else(|_| String::new(), |name| name.to_string()))
+    Some(entry.data().to_string().unwrap_or_default())
 }
