@@ -107,7 +107,7 @@ async fn whoever_asks_sees_what_the_policy_lets_them_see() {
     let lake = RuLake::builder().policy(Arc::new(Below)).build().unwrap();
     lake.register_backend(Arc::new(backend()), BackendOptions::default()).unwrap();
     let token = |who: &str| Token {
-        secret: format!("secret of {who}"),
+        secret: format!("secret-of-{who}"),
         principal: who.into(),
         collections: None,
         verbs: Verb::ALL.to_vec(),
@@ -116,7 +116,7 @@ async fn whoever_asks_sees_what_the_policy_lets_them_see() {
     let mut world = World::with(Catalog::new(Some(lake), None), Vec::new(), config).await;
     let mut seen = Vec::new();
     for who in ["anna", "ben", "anna"] {
-        world.with_token(&format!("secret of {who}"));
+        world.with_token(&format!("secret-of-{who}"));
         let info = world.info(path("memory/docs")).await.unwrap();
         let rows = ids(&all_of(&world, &info).await, "id").len();
         let batches = world.get(&json!({"index": {"collection": "memory/docs"}})).await.unwrap();

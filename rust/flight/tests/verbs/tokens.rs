@@ -9,7 +9,7 @@ use crate::setup::{World, cmd, index, kind, path, queries, table, values};
 
 async fn world() -> World {
     let token = |who: &str, collections: Option<Vec<String>>, verbs: Vec<Verb>| Token {
-        secret: format!("secret of {who}"),
+        secret: format!("secret-of-{who}"),
         principal: who.into(),
         collections,
         verbs,
@@ -28,7 +28,7 @@ async fn world() -> World {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_must_not_know_of_is_what_there_is_not() {
     let mut world = world().await;
-    world.with_token("secret of reader");
+    world.with_token("secret-of-reader");
     let some = queries(&values(1, 1));
     let asks = |name: &str| {
         vec![
@@ -64,7 +64,7 @@ async fn what_one_must_not_know_of_is_what_there_is_not() {
 async fn verbs_that_are_not_allowed_are_refused() {
     let mut world = world().await;
     let denied = (Code::PermissionDenied, "PolicyDenied".to_owned());
-    world.with_token("secret of reader");
+    world.with_token("secret-of-reader");
     for verb in ["append", "upsert", "delete"] {
         let refused = world.put(&json!({verb: {"collection": "docs"}}), vec![table(0..1, 1)]).await;
         assert_eq!(kind(&refused.unwrap_err()), denied);
@@ -80,7 +80,7 @@ async fn verbs_that_are_not_allowed_are_refused() {
     }
     let ask = json!({"build": {"collection": "mynew", "from": "docs"}});
     assert_eq!(kind(&world.poll(cmd(&ask)).await.unwrap_err()), denied);
-    world.with_token("secret of writer");
+    world.with_token("secret-of-writer");
     world.put(&json!({"append": {"collection": "docs"}}), vec![table(0..1, 1)]).await.unwrap();
     for ask in [
         json!({"scan": {"collection": "docs"}}),
@@ -101,11 +101,11 @@ async fn verbs_that_are_not_allowed_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_are_known_to_who_began_them_only() {
     let mut world = world().await;
-    world.with_token("secret of root");
+    world.with_token("secret-of-root");
     let results = world.act("build", json!({"collection": "new", "from": "docs"}).to_string()).await.unwrap();
     let begun: serde_json::Value = serde_json::from_slice(&results[0]).unwrap();
     assert_eq!(world.ask("job", &begun).await.unwrap()["state"], "done");
-    world.with_token("secret of other");
+    world.with_token("secret-of-other");
     assert_eq!(kind(&world.ask("job", &begun).await.unwrap_err()).0, Code::NotFound);
     assert_eq!(kind(&world.poll(cmd(&begun)).await.unwrap_err()).0, Code::NotFound);
     world.with_token("wrong");
