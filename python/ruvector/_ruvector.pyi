@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
 
 from ruvector._tuning import Tuning
+from ruvector.flight._shapes import FlightRun, FlightServed
 from ruvector.lake.conditions import Dnf
 from ruvector.lake.shapes import (
     LakeAsking,
@@ -36,6 +37,7 @@ from ruvector.typing import (
 
 __all__ = [
     "ArrowColumn",
+    "FlightServer",
     "Hits",
     "Index",
     "Lake",
@@ -62,6 +64,7 @@ __all__ = [
     "cpu_features",
     "distance",
     "exact_search",
+    "flight_serve",
     "is_rbpx1",
     "lake_async_threads",
     "lake_collections",
@@ -1679,3 +1682,19 @@ def lake_read_bundle(folder: str | PathLike[str]) -> tuple[LakeFields, bytes | N
 def lake_write_bundle(
     json: str, folder: str | PathLike[str], secret: bytes | None
 ) -> tuple[PathLike[str], str, str]: ...
+
+@final
+class FlightServer:
+    def address(self) -> tuple[str, int]: ...
+    def put(self, name: str, what: FlightServed, path: str | PathLike[str] | None) -> None: ...
+    def remove(self, name: str) -> bool: ...
+    def names(self) -> list[str]: ...
+    def stop(self, drain: float | None) -> bool | None: ...
+    def running(self) -> bool: ...
+
+def flight_serve(
+    served: list[tuple[str, FlightServed, str | None]],
+    lake: Lake | None,
+    folder: str | PathLike[str] | None,
+    run: FlightRun,
+) -> FlightServer: ...

@@ -133,10 +133,16 @@ impl Server {
 
     /// Takes no more calls, waits for those under way, as long as the configuration says, and stops. Whether all of them
     /// came to their end.
-    pub fn stop(mut self) -> bool {
+    pub fn stop(self) -> bool {
+        self.stop_within(None)
+    }
+
+    /// The same, with another time for calls that are under way.
+    pub fn stop_within(mut self, drain: Option<Duration>) -> bool {
+        let drain = drain.unwrap_or(self.drain);
         let (Some(runtime), Some(serving)) = (self.runtime.take(), self.serving.take()) else { return true };
         self.stopping.send_replace(true);
-        let drained = runtime.block_on(async { tokio::time::timeout(self.drain, serving).await.is_ok() });
+        let drained = runtime.block_on(async { tokio::time::timeout(drain, serving).await.is_ok() });
         runtime.shutdown_timeout(Duration::from_secs(1));
         drained
     }
