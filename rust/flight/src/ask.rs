@@ -34,6 +34,19 @@ pub struct SearchAsk {
     pub answer: Shape,
     /// Whether the vectors of the queries come back with the other columns.
     pub keep_vectors: bool,
+    /// Which state answers.
+    pub state: StateOf,
+}
+
+/// Which state of a collection answers the batches of a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StateOf {
+    /// The one that the stream began in.
+    #[default]
+    First,
+    /// The one that each batch finds. Clients keep such a stream open for questions to come.
+    Each,
 }
 
 /// How hits come.
@@ -61,6 +74,7 @@ impl Default for SearchAsk {
             ids: None,
             answer: Shape::default(),
             keep_vectors: false,
+            state: StateOf::default(),
         }
     }
 }

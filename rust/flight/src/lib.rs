@@ -3,6 +3,8 @@
 //! A [`Catalog`] says what there is under which name; a [`Server`] answers for it, on threads of its own. What clients may
 //! ask for is JSON, in [`ask`]. Whoever asks is known by [`auth`], and bounded by [`config::Limits`].
 //!
+//! [`client::Client`] is the other end: it asks any such server, and can be asked like an index.
+//!
 //! The way of one call: `server` accepts and decrypts, `service` finds out who calls and which verb it is, one module per
 //! verb (`exchange`, `get`, `put`, `action`, `info`) does it, `wire` turns batches into messages and back, `call` watches
 //! over all of it: the deadline, the client that goes away, the log, the figures.
@@ -11,7 +13,9 @@ pub mod ask;
 pub mod auth;
 mod call;
 pub mod catalog;
+pub mod client;
 pub mod config;
+mod details;
 mod exchange;
 mod log;
 mod metrics;
@@ -22,5 +26,6 @@ mod status;
 mod wire;
 
 pub use catalog::{Catalog, Source};
+pub use client::Client;
 pub use config::Config;
 pub use server::{Server, StartError};

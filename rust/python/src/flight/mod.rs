@@ -1,4 +1,4 @@
-//! Python's door to Arrow Flight: a server in this process.
+//! Python's door to Arrow Flight: a server in this process, and a client.
 
 #![allow(
     clippy::needless_pass_by_value,
@@ -6,6 +6,15 @@
     reason = "arguments and dicts as Python passes them"
 )]
 
+mod client;
+mod connection;
+mod raised;
+mod remote;
 mod server;
 
-pub(crate) use self::server::{PyFlightServer, flight_serve};
+pub(crate) use self::{
+    client::{PyFlightClient, flight_connect},
+    raised::exception,
+    remote::{PyRemote, Remote},
+    server::{PyFlightServer, flight_serve},
+};
