@@ -9,17 +9,29 @@
 //! verb (`exchange`, `get`, `put`, `action`, `info`) does it, `wire` turns batches into messages and back, `call` watches
 //! over all of it: the deadline, the client that goes away, the log, the figures.
 
+mod action;
 pub mod ask;
 pub mod auth;
+mod builds;
 mod call;
 pub mod catalog;
 pub mod client;
 pub mod config;
 mod details;
 mod exchange;
+mod get;
+mod info;
+mod jobs;
 mod log;
 mod metrics;
+mod parts;
+mod pins;
+mod place;
+mod poll;
+mod put;
+mod question;
 mod quota;
+mod scan;
 mod server;
 mod service;
 mod status;

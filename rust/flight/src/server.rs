@@ -16,8 +16,10 @@ use crate::{
     auth::Doorkeeper,
     catalog::Catalog,
     config::Config,
+    jobs::Jobs,
     log::Log,
     metrics::Metrics,
+    pins::Pins,
     quota::Quotas,
     service::{Service, Shared},
 };
@@ -89,6 +91,8 @@ impl Server {
             metrics: Metrics::default(),
             log: Log::open(&config.log).map_err(failed("log"))?,
             pool,
+            pins: Pins::default(),
+            jobs: Jobs::default(),
         });
         let listener = runtime.block_on(TcpListener::bind(config.listen));
         let listener = listener.map_err(failed(format!("listen on {}", config.listen)))?;
@@ -142,6 +146,7 @@ impl Server {
         let drain = drain.unwrap_or(self.drain);
         let (Some(runtime), Some(serving)) = (self.runtime.take(), self.serving.take()) else { return true };
         self.stopping.send_replace(true);
+        self.shared.jobs.stop_all();
         let drained = runtime.block_on(async { tokio::time::timeout(drain, serving).await.is_ok() });
         runtime.shutdown_timeout(Duration::from_secs(1));
         drained

@@ -33,6 +33,22 @@ pub(crate) fn invalid(name: &str, expected: &str, actual: impl std::fmt::Display
     named(Code::InvalidArgument, "InvalidParameter", format!("{name}: expected {expected}, got {actual}"))
 }
 
+/// The same error where rows are counted from the beginning of a stream, of which so many came before.
+pub(crate) fn rows_from(error: Error, before: usize) -> Error {
+    use ruvector_core::Error as Core;
+    let Error::Core(inner) = &error else { return error };
+    match &**inner {
+        Core::InvalidVector { column, row, reason } => {
+            let (column, reason) = (column.clone(), reason.clone());
+            Core::InvalidVector { column, row: before + row, reason }.into()
+        }
+        Core::DuplicateId { id, first, second } => {
+            Core::DuplicateId { id: id.clone(), first: *first, second: before + second }.into()
+        }
+        _ => error,
+    }
+}
+
 fn meaning(error: &Error) -> (Code, &'static str) {
     match error {
         Error::UnknownBackend { .. } => (Code::NotFound, "UnknownBackend"),

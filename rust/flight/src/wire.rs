@@ -36,12 +36,6 @@ pub(crate) struct Incoming {
     pub(crate) schema: SchemaRef,
 }
 
-/// A batch, and what its message said beside it.
-pub(crate) struct Arrived {
-    pub(crate) batch: RecordBatch,
-    pub(crate) app_metadata: bytes::Bytes,
-}
-
 impl Incoming {
     /// Reads up to the schema.
     pub(crate) async fn open(call: &Call, mut messages: Streaming<FlightData>) -> Result<Self, Status> {
@@ -73,16 +67,15 @@ impl Incoming {
 
     /// The next batch. The one before counts no more against the quota: whoever needs it longer keeps a permit of their
     /// own.
-    pub(crate) async fn next(&mut self) -> Result<Option<Arrived>, Status> {
+    pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>, Status> {
         self.held = None;
         loop {
             let Some(decoded) = guarded(&mut self.decoder).await? else { return Ok(None) };
-            let app_metadata = decoded.inner.app_metadata.clone();
             let bytes = decoded.inner.data_body.len() + decoded.inner.data_header.len();
             match decoded.payload {
                 DecodedPayload::RecordBatch(batch) => {
                     self.held = self.call.take_in(bytes).await;
-                    return Ok(Some(Arrived { batch, app_metadata }));
+                    return Ok(Some(batch));
                 }
                 DecodedPayload::None => {}
                 DecodedPayload::Schema(_) => return Err(malformed("a second schema in one stream")),
