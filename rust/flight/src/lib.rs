@@ -5,10 +5,12 @@
 //!
 //! [`client::Client`] is the other end: it asks any such server, and can be asked like an index.
 //!
-//! The way of one call: `server` accepts and decrypts, `service` finds out who calls and which verb it is, one module per
-//! verb (`exchange`, `get`, `put`, `action`, `info`) does it, `wire` turns batches into messages and back, `call` watches
-//! over all of it: the deadline, the client that goes away, the log, the figures.
+//! The way of one call: `accept` takes the connection and `tls` decrypts it, `front` finds out who calls and gives the call a
+//! task of its own, `meter` reads the request as fast as its client's `quota` lets it, `service` knows which verb it is,
+//! one module per verb (`exchange`, `get`, `put`, `action`, `info`) does it, `wire` and `decode` turn batches into messages
+//! and back, `call` watches over all of it: the deadline, the client that goes away, the log, the figures.
 
+mod accept;
 mod action;
 pub mod ask;
 pub mod auth;
@@ -17,12 +19,18 @@ mod call;
 pub mod catalog;
 pub mod client;
 pub mod config;
+mod decode;
 mod details;
 mod exchange;
+mod figures;
+mod front;
+#[doc(hidden)]
+pub mod fuzzing;
 mod get;
 mod info;
 mod jobs;
 mod log;
+mod meter;
 mod metrics;
 mod parts;
 mod pins;
@@ -35,6 +43,7 @@ mod scan;
 mod server;
 mod service;
 mod status;
+mod tls;
 mod wire;
 
 pub use catalog::{Catalog, Source};

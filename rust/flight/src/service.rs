@@ -1,6 +1,9 @@
 //! The service: which verb goes where.
 
-use std::{pin::Pin, sync::Arc};
+use std::{
+    pin::Pin,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest,
@@ -28,6 +31,10 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     pub(crate) pins: Pins,
     pub(crate) jobs: Jobs,
+    /// No more calls are taken.
+    pub(crate) stopping: AtomicBool,
+    /// Calls that are under way end now.
+    pub(crate) cut: AtomicBool,
 }
 
 /// The service.

@@ -8,12 +8,13 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use ruvector_core::{Hits, Vectors};
 
 use super::{Client, Refused, streams::Exchange};
-use crate::ask::{ExchangeAsk, SearchAsk, StateOf};
+use crate::{
+    ask::{ExchangeAsk, SearchAsk, StateOf},
+    question::EXACT,
+};
 
 /// Bytes of queries per message.
 const BATCH: usize = 4 << 20;
-/// The metadata of the answers' schema that tells whether distances are exact.
-pub(crate) const EXACT: &str = "ruvector.exact";
 
 impl Client {
     /// The nearest rows of each query.
