@@ -43,8 +43,20 @@ pub struct SearchAsk {
     pub queries: Option<Queries>,
     /// The state to ask; by default the present one.
     pub generation: Option<String>,
+    /// Which state answers, where none is named.
+    pub state: StateOf,
 }
 
+/// Which state of a collection answers the batches of a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StateOf {
+    /// The one that the stream began in.
+    #[default]
+    First,
+    /// The one that each batch finds. Clients keep such a stream open for questions to come.
+    Each,
+}
 /// Query vectors in a ticket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -102,6 +114,7 @@ impl Default for SearchAsk {
             radius: None,
             queries: None,
             generation: None,
+            state: StateOf::default(),
         }
     }
 }

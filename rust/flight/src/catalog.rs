@@ -16,7 +16,7 @@ use std::{
 use ruvector_core::{
     Filter, Hits, Live, Metric, Monitor, Pool, Vectors,
     ids::{IdType, Ids},
-    index::SearchParams,
+    index::{Effort, SearchParams, VectorsKept},
     live::Snapshot,
 };
 use ruvector_lake::{Error, Key, Pin, Predicate, Result, RuLake};
@@ -245,6 +245,16 @@ impl State {
             Self::Index { snapshot, .. } => snapshot.index().metric(),
             Self::Lake(pin) => pin.bundle().coding.metric,
         }
+    }
+
+    /// Whether a search ends with the metric's own distances and not with estimates.
+    pub(crate) fn is_exact(&self, params: &SearchParams) -> bool {
+        let snapshot = match self {
+            Self::Index { snapshot, .. } => Some(snapshot),
+            Self::Lake(pin) => pin.snapshot(),
+        };
+        let keeps = |snapshot: &Arc<Snapshot>| snapshot.index().vectors_kept() != VectorsKept::None;
+        (params.rerank || params.effort == Effort::Exact) && snapshot.is_none_or(keeps)
     }
 
     /// The filter that lets only the rows with these ids pass.

@@ -3,6 +3,8 @@
 //! A [`Catalog`] says what there is under which name; a [`Server`] answers for it, on threads of its own. What clients may
 //! ask for is JSON, in [`ask`]. Whoever asks is known by [`auth`], and bounded by [`config::Limits`].
 //!
+//! [`client::Client`] is the other end: it asks any such server, and can be asked like an index.
+//!
 //! The way of one call: `accept` takes the connection and `tls` decrypts it, `front` finds out who calls and gives the call a
 //! task of its own, `meter` reads the request as fast as its client's `quota` lets it, `service` knows which verb it is,
 //! one module per verb (`exchange`, `get`, `put`, `action`, `info`) does it, `wire`, `encode` and `decode` turn batches into messages
@@ -15,9 +17,11 @@ pub mod auth;
 mod builds;
 mod call;
 pub mod catalog;
+pub mod client;
 pub mod config;
 mod decode;
 mod encode;
+mod details;
 mod exchange;
 mod figures;
 mod front;
@@ -44,5 +48,6 @@ mod tls;
 mod wire;
 
 pub use catalog::{Catalog, Source};
+pub use client::Client;
 pub use config::Config;
 pub use server::{Server, StartError};

@@ -1,6 +1,6 @@
 //! What is asked of one state, batch of queries by batch.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow_schema::{Field, FieldRef, Schema, SchemaRef};
@@ -16,6 +16,7 @@ use tonic::Status;
 use crate::{
     ask::{SearchAsk, Shape, ids_of},
     call::Call,
+    catalog::State,
     pins::Pinned,
     status::{refuse, rows_from},
     wire::{schema, vector_column, vectors},
@@ -25,6 +26,8 @@ use crate::{
 pub(crate) const HITS: &str = "hits";
 /// The name of the column of ids where rows ask.
 pub(crate) const OWN: &str = "query_id";
+/// The metadata of the answers' schema that tells whether distances are the metric's own and not estimates.
+pub(crate) const EXACT: &str = "ruvector.exact";
 /// Hits that are made at once: more queries are answered in several batches.
 const HITS_AT_ONCE: usize = 1 << 20;
 
@@ -74,6 +77,7 @@ impl Question {
     ) -> Result<Self, Status> {
         let mut params = ask.params(call.shared().limits.k).map_err(refuse)?;
         let state = &pinned.state;
+        let exact = wanted == Wanted::Within || state.is_exact(&params);
         if let Some(ids) = &ask.ids {
             let ids = ids_of(ids).map_err(refuse)?;
             params.filter = Some(state.filter_of_ids(&ids).map_err(refuse)?);
@@ -103,8 +107,20 @@ impl Question {
         let fields: Vec<FieldRef> =
             passed.iter().map(|&column| Arc::clone(&arriving.fields()[column])).collect();
         let schema = answer_schema(fields, ask.answer, state.id_type()).map_err(refuse)?;
+        let told = HashMap::from([(EXACT.to_owned(), exact.to_string())]);
+        let schema = Arc::new(Schema::clone(&schema).with_metadata(told));
         let call = call.clone();
         Ok(Self { call, shape: ask.answer, pinned, kind, at, passed, schema, queries: 0 })
+    }
+
+    /// The state that it is asked of.
+    pub(crate) fn state(&self) -> &State {
+        &self.pinned.state
+    }
+
+    /// Lets the next batch be the first one.
+    pub(crate) fn count_anew(&mut self) {
+        self.queries = 0;
     }
 
     /// How many queries are answered at once.

@@ -6,12 +6,14 @@ use tonic::{Code, Status, metadata::MetadataValue};
 
 /// The header that carries the name of the class in `ruvector.errors`.
 pub(crate) const CLASS: &str = "ruvector-error";
+/// The header that carries the attributes of the error, as JSON.
+pub(crate) const DETAILS: &str = "ruvector-error-details";
 
 /// A refusal of the lake or of the core.
 pub(crate) fn refuse(error: impl Into<Error>) -> Status {
     let error = error.into();
     let (code, class) = meaning(&error);
-    named(code, class, error.to_string())
+    crate::details::with_details(named(code, class, error.to_string()), &error)
 }
 
 /// A refusal of our own.
