@@ -18,6 +18,7 @@ mod metrics;
 mod quota;
 mod server;
 mod service;
+pub mod sql;
 mod status;
 mod wire;
 

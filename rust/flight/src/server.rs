@@ -20,6 +20,7 @@ use crate::{
     metrics::Metrics,
     quota::Quotas,
     service::{Service, Shared},
+    sql::Sql,
 };
 
 /// How much of a stream may be under way before its reader says more: a batch of queries that comes while another one is
@@ -83,6 +84,7 @@ impl Server {
         let pool = Pool::new(None).map_err(|error| failed("threads")(io::Error::other(error.to_string())))?;
         let shared = Arc::new(Shared {
             catalog,
+            sql: config.sql.map(|engine| Arc::new(Sql::new(engine.0))),
             doorkeeper: Doorkeeper::new(config.tokens),
             quotas: Quotas::new(&config.limits),
             limits: config.limits,

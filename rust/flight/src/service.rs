@@ -12,13 +12,22 @@ use ruvector_core::Pool;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    auth::Doorkeeper, call::Call, catalog::Catalog, config::Limits, exchange::exchange, log::Log,
-    metrics::Metrics, quota::Quotas,
+    auth::Doorkeeper,
+    call::Call,
+    catalog::Catalog,
+    config::Limits,
+    exchange::exchange,
+    log::Log,
+    metrics::Metrics,
+    quota::Quotas,
+    sql::{self, Sql},
+    wire::malformed,
 };
 
 /// What all calls share.
 pub(crate) struct Shared {
     pub(crate) catalog: Arc<Catalog>,
+    pub(crate) sql: Option<Arc<Sql>>,
     pub(crate) doorkeeper: Doorkeeper,
     pub(crate) limits: Limits,
     pub(crate) quotas: Quotas,
@@ -45,9 +54,11 @@ impl FlightService for Service {
 
     async fn handshake(
         &self,
-        _request: Request<Streaming<HandshakeRequest>>,
+        request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Self::HandshakeStream>, Status> {
-        Err(Status::unimplemented("handshake"))
+        let request = sql::bearing(request);
+        let call = Call::begin(&self.0, "Handshake", &request)?;
+        call.answer(async { Ok(sql::handshake(request.metadata())) }).await
     }
 
     async fn list_flights(
@@ -59,8 +70,13 @@ impl FlightService for Service {
 
     async fn get_flight_info(
         &self,
-        _request: Request<FlightDescriptor>,
+        request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
+        if let Some(command) = sql::command(&request.get_ref().cmd) {
+            let call = Call::begin(&self.0, "GetFlightInfo", &request)?;
+            let info = sql::flight_info(&call, command, request.into_inner());
+            return call.clone().answer(info).await.map(Response::new);
+        }
         Err(Status::unimplemented("get_flight_info"))
     }
 
@@ -71,25 +87,41 @@ impl FlightService for Service {
         Err(Status::unimplemented("poll_flight_info"))
     }
 
-    async fn get_schema(
-        &self,
-        _request: Request<FlightDescriptor>,
-    ) -> Result<Response<SchemaResult>, Status> {
+    async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
+        if let Some(command) = sql::command(&request.get_ref().cmd) {
+            let call = Call::begin(&self.0, "GetSchema", &request)?;
+            return call.clone().answer(sql::schema(&call, command)).await.map(Response::new);
+        }
         Err(Status::unimplemented("get_schema"))
     }
 
-    async fn do_get(&self, _request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
+    async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
+        if let Some(command) = sql::command(&request.get_ref().ticket) {
+            let call = Call::begin(&self.0, "DoGet", &request)?;
+            return call.clone().stream(sql::get(&call, command)).await.map(Response::new);
+        }
         Err(Status::unimplemented("do_get"))
     }
 
     async fn do_put(
         &self,
-        _request: Request<Streaming<FlightData>>,
+        request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoPutStream>, Status> {
+        let call = Call::begin(&self.0, "DoPut", &request)?;
+        let mut messages = request.into_inner();
+        let first = messages.message().await?.ok_or_else(|| malformed("the stream is empty"))?;
+        let said = first.flight_descriptor.as_ref().map_or(&[][..], |descriptor| &descriptor.cmd);
+        if let Some(command) = sql::command(said) {
+            return call.clone().stream(sql::put(&call, command, first, messages)).await.map(Response::new);
+        }
         Err(Status::unimplemented("do_put"))
     }
 
-    async fn do_action(&self, _request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
+    async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
+        if sql::is_action(request.get_ref()) {
+            let call = Call::begin(&self.0, "DoAction", &request)?;
+            return call.clone().stream(sql::act(&call, request.into_inner())).await.map(Response::new);
+        }
         Err(Status::unimplemented("do_action"))
     }
 
