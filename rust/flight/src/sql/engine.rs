@@ -204,6 +204,11 @@ impl Tenant {
         self.caller.principal()
     }
 
+    /// Whether the tenant may know of what has this name.
+    pub fn knows(&self, name: &str) -> bool {
+        self.caller.knows(name)
+    }
+
     /// What a name stands for.
     ///
     /// # Errors

@@ -39,6 +39,18 @@ pub(super) struct Prepared {
     pub(super) rows: Mutex<VecDeque<RecordBatch>>,
 }
 
+impl Prepared {
+    /// The transaction that it runs in, which must still be open: outside of it, it would do something else.
+    pub(super) fn transaction(&self, held: &Held, tenant: &str) -> Result<Option<&[u8]>, Status> {
+        let Some(transaction) = &self.transaction else { return Ok(None) };
+        held.transaction(tenant, transaction).map_err(|_| {
+            let message = "prepared statement: the transaction that it was prepared in is over, prepare it again";
+            named(Code::FailedPrecondition, "InvalidParameter", message)
+        })?;
+        Ok(Some(transaction))
+    }
+}
+
 /// A connection with a transaction, whose statements take turns.
 pub(super) struct Transaction {
     pub(super) connection: Arc<dyn SqlConnection>,

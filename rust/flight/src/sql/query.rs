@@ -37,7 +37,8 @@ pub(super) async fn prepared(
     let held = &asker.sql.held;
     let prepared = held.prepared(asker.tenant.key(), &command.prepared_statement_handle)?;
     let rows = prepared.rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-    run(asker, prepared.sql.clone(), rows, prepared.transaction.as_deref(), descriptor).await
+    let transaction = prepared.transaction(held, asker.tenant.key())?;
+    run(asker, prepared.sql.clone(), rows, transaction, descriptor).await
 }
 
 async fn run(

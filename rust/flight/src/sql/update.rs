@@ -30,7 +30,8 @@ pub(super) async fn prepared(
         let bound = prepared.rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         (!bound.is_empty()).then_some(bound)
     });
-    run(asker, prepared.sql.clone(), rows, prepared.transaction.as_deref()).await
+    let transaction = prepared.transaction(&asker.sql.held, asker.tenant.key())?;
+    run(asker, prepared.sql.clone(), rows, transaction).await
 }
 
 async fn run(

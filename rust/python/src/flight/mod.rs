@@ -7,5 +7,9 @@
 )]
 
 mod server;
+mod sql;
 
-pub(crate) use self::server::{PyFlightServer, flight_serve};
+pub(crate) use self::{
+    server::{PyFlightServer, flight_serve},
+    sql::PyTenant,
+};
