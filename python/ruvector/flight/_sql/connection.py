@@ -53,12 +53,18 @@ class Connection:
             changed = 0
             counts = reader.schema.names == ["Count"]
             for batch in reader:
-                changed += (sum(batch.column(0).to_pylist()) if counts else 0)
+                changed += sum(batch.column(0).to_pylist()) if counts else 0
         return changed
 
     @refusing
     def ingest(  # noqa: PLR0917 - called from Rust
-        self, catalog: str | None, schema: str | None, table: str, create: bool, existing: str, rows: object  # noqa: FBT001
+        self,
+        catalog: str | None,
+        schema: str | None,
+        table: str,
+        create: bool,
+        existing: str,
+        rows: object,  # noqa: FBT001
     ) -> int:
         """Write rows into a table, and return how many."""
         place = ".".join(quote(part) for part in (catalog, schema, table) if part is not None)

@@ -44,7 +44,8 @@ impl Prepared {
     pub(super) fn transaction(&self, held: &Held, tenant: &str) -> Result<Option<&[u8]>, Status> {
         let Some(transaction) = &self.transaction else { return Ok(None) };
         held.transaction(tenant, transaction).map_err(|_| {
-            let message = "prepared statement: the transaction that it was prepared in is over, prepare it again";
+            let message =
+                "prepared statement: the transaction that it was prepared in is over, prepare it again";
             named(Code::FailedPrecondition, "InvalidParameter", message)
         })?;
         Ok(Some(transaction))

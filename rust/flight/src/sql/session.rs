@@ -208,7 +208,10 @@ fn basic(headers: &MetadataMap) -> Option<MetadataValue<Ascii>> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let plain = String::from_utf8(decode_block(coded.trim()).ok()?).ok()?;
+    // Go's driver leaves the padding out.
+    let bare = coded.trim().trim_end_matches('=');
+    let padded = format!("{bare:=<width$}", width = bare.len().next_multiple_of(4));
+    let plain = String::from_utf8(decode_block(&padded).ok()?).ok()?;
     let (_name, password) = plain.split_once(':')?;
     let mut value = MetadataValue::try_from(format!("Bearer {password}")).ok()?;
     value.set_sensitive(true);
