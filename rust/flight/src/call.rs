@@ -13,16 +13,19 @@ use std::{
 };
 
 use futures::{FutureExt, Stream, future::BoxFuture};
+use http::HeaderMap;
 use ruvector_core::Monitor;
 use ruvector_lake::Error;
 use serde_json::json;
-use tokio::sync::OwnedSemaphorePermit;
-use tonic::{Code, Request, Status, metadata::MetadataMap};
+use tonic::{Code, Request, Status};
 
 use crate::{
     auth::{Caller, Verb},
     catalog::{Served, State},
-    quota::Quota,
+    front::Peer,
+    log::{now, short},
+    metrics::name,
+    quota::{Quota, Share},
     service::Shared,
     status::{named, refuse, unknown},
 };
@@ -30,7 +33,7 @@ use crate::{
 /// A stream of answers.
 pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// A call that is under way. It is over when the last clone is gone.
+/// A call that is under way, from when its headers came. It is over when the last clone is gone, and counted then.
 #[derive(Clone)]
 pub(crate) struct Call(Arc<Running>);
 
@@ -39,7 +42,7 @@ struct Running {
     caller: Caller,
     quota: Arc<Quota>,
     method: &'static str,
-    peer: String,
+    peer: Arc<str>,
     began: Instant,
     deadline: Option<Instant>,
     stopped: AtomicBool,
@@ -49,35 +52,44 @@ struct Running {
     about: Mutex<Option<String>>,
     /// How it ended; a call that nobody waited for was cancelled.
     ended: Mutex<Option<Status>>,
-    _permit: OwnedSemaphorePermit,
+    /// What its request takes of the client's quota.
+    request: Mutex<Option<Share>>,
+    _permit: Share,
 }
 
 impl Call {
     /// Lets a call begin, if its caller may call at all.
-    pub(crate) fn begin<T>(
+    pub(crate) fn admit(
         shared: &Arc<Shared>,
         method: &'static str,
-        request: &Request<T>,
+        headers: &HeaderMap,
+        peer: &Peer,
     ) -> Result<Self, Status> {
         let began = Instant::now();
-        let peer = request.remote_addr().map_or_else(|| "unknown".into(), |peer| peer.ip().to_string());
-        let refused = |status: Status| {
-            shared.metrics.count(method, status.code(), began.elapsed(), (0, 0));
-            write_line(shared, method, None, &peer, None, &status, began.elapsed(), (0, 0));
+        let refused = |caller: Option<&Caller>, status: Status| {
+            let took = began.elapsed();
+            shared.metrics.count(method, status.code(), took, (0, 0));
+            write_line(shared, method, caller, &peer.address, None, &status, took, (0, 0));
             status
         };
-        let caller = shared.doorkeeper.admit(request.metadata(), &peer).map_err(refused)?;
+        if shared.stopping.load(Ordering::Relaxed) {
+            return Err(refused(None, stopping()));
+        }
+        let certified = peer.certified.as_ref();
+        let caller = shared.doorkeeper.admit(headers, certified, &peer.address);
+        let caller = caller.map_err(|status| refused(None, status))?;
+        let asked = timeout(headers).map_err(|status| refused(Some(&caller), status))?;
         let quota = shared.quotas.of(&caller.client);
-        let permit = quota.call().map_err(refused)?;
-        let asked = timeout(request.metadata()).map_err(refused)?;
+        let permit = quota.call().map_err(|status| refused(Some(&caller), status))?;
         let deadline =
             asked.into_iter().chain(shared.limits.deadline).min().and_then(|time| began.checked_add(time));
+        shared.metrics.call_begins();
         Ok(Self(Arc::new(Running {
             shared: Arc::clone(shared),
             caller,
             quota,
             method,
-            peer,
+            peer: Arc::clone(&peer.address),
             began,
             deadline,
             stopped: AtomicBool::new(false),
@@ -85,8 +97,23 @@ impl Call {
             bytes_out: AtomicU64::new(0),
             about: Mutex::default(),
             ended: Mutex::default(),
+            request: Mutex::default(),
             _permit: permit,
         })))
+    }
+
+    /// The call that a request belongs to.
+    pub(crate) fn begin<T>(
+        shared: &Arc<Shared>,
+        method: &'static str,
+        request: &Request<T>,
+    ) -> Result<Self, Status> {
+        request.extensions().get::<Self>().cloned().ok_or_else(|| {
+            // Whoever was not let in by the front has no business here.
+            let status = named(Code::Internal, "RuVectorError", "internal: a request that nobody let in");
+            shared.metrics.count(method, status.code(), Duration::ZERO, (0, 0));
+            status
+        })
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -131,9 +158,7 @@ impl Call {
             tokio::task::block_in_place(|| panic::catch_unwind(panic::AssertUnwindSafe(|| work(running))));
         match caught {
             Ok(done) => done.map_err(|error| self.refusal(error.into())),
-            Err(_) => {
-                Err(named(Code::Internal, "RuVectorError", "internal: the server panicked, please report it"))
-            }
+            Err(_) => Err(panicked()),
         }
     }
 
@@ -142,27 +167,46 @@ impl Call {
         if error.is_interrupted() && self.0.is_late() { late() } else { refuse(error) }
     }
 
-    /// Waits until so many bytes more of the caller's may be in memory, and counts them.
-    pub(crate) async fn take_in(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    /// Counts bytes of the request that came.
+    pub(crate) fn received(&self, bytes: usize) {
         self.0.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.0.quota.bytes(bytes).await
     }
 
-    /// The same for bytes that go out.
-    pub(crate) async fn send_out(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    /// Counts bytes of the answer that went.
+    pub(crate) fn sent(&self, bytes: usize) {
         self.0.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.0.quota.bytes(bytes).await
+    }
+
+    /// Waits until so many bytes more of the caller's requests may be in memory. The message before counts no more.
+    pub(crate) fn take_in(&self, bytes: usize) -> impl Future<Output = Option<Share>> + Send + use<> {
+        *lock(&self.0.request) = None;
+        Arc::clone(&self.0.quota).request(bytes)
+    }
+
+    /// Holds the share of the message that comes in.
+    pub(crate) fn hold(&self, share: Option<Share>) {
+        *lock(&self.0.request) = share;
+    }
+
+    /// Waits until so many bytes more of answers to the caller may be in memory.
+    pub(crate) fn send_out(&self, bytes: usize) -> impl Future<Output = Option<Share>> + Send + use<> {
+        Arc::clone(&self.0.quota).answer(bytes)
+    }
+
+    /// A share for what of the caller's is needed longer than its message: hold it as long as the bytes.
+    pub(crate) fn keep(&self, bytes: usize) -> Result<Share, Status> {
+        self.0.quota.keep(bytes)
+    }
+
+    /// Stops what it is doing: nobody waits for it any more.
+    pub(crate) fn stop(&self) {
+        self.0.stopped.store(true, Ordering::Relaxed);
     }
 
     /// Waits for one answer, up to the deadline, and ends the call.
     pub(crate) async fn answer<T>(self, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
         let guard = Stop(self.clone());
-        let done = match self.0.deadline {
-            None => work.await,
-            Some(deadline) => {
-                tokio::time::timeout_at(deadline.into(), work).await.unwrap_or_else(|_| Err(late()))
-            }
-        };
+        let done = self.in_time(work).await;
         drop(guard);
         self.end(done.as_ref().err());
         done
@@ -174,26 +218,35 @@ impl Call {
         work: impl Future<Output = Result<Answers<T>, Status>>,
     ) -> Result<Answers<T>, Status> {
         let guard = Stop(self.clone());
-        let begun = match self.0.deadline {
-            None => work.await,
-            Some(deadline) => {
-                tokio::time::timeout_at(deadline.into(), work).await.unwrap_or_else(|_| Err(late()))
-            }
-        };
-        match begun {
+        match self.in_time(work).await {
             Err(status) => {
                 self.end(Some(&status));
                 Err(status)
             }
             Ok(answers) => {
                 let sleep = self.0.deadline.map(|deadline| tokio::time::sleep_until(deadline.into()).boxed());
-                Ok(Box::pin(Guarded { answers, sleep, call: guard, over: false }))
+                Ok(Box::pin(Guarded { answers: Some(answers), sleep, call: guard }))
             }
         }
     }
 
-    fn end(&self, status: Option<&Status>) {
-        *lock(&self.0.ended) = Some(status.cloned().unwrap_or_else(|| Status::new(Code::Ok, "")));
+    /// Waits up to the deadline; what panics is an error of the server's.
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+        let work = panic::AssertUnwindSafe(work).catch_unwind();
+        let done = match self.0.deadline {
+            None => work.await,
+            Some(deadline) => match tokio::time::timeout_at(deadline.into(), work).await {
+                Ok(done) => done,
+                Err(_) => return Err(late()),
+            },
+        };
+        done.unwrap_or_else(|_| Err(panicked()))
+    }
+
+    /// Says how it ended, unless that was said before.
+    pub(crate) fn end(&self, status: Option<&Status>) {
+        let status = || status.cloned().unwrap_or_else(|| Status::new(Code::Ok, ""));
+        lock(&self.0.ended).get_or_insert_with(status);
     }
 }
 
@@ -205,19 +258,32 @@ impl Running {
 
 impl Monitor for Running {
     fn interrupted(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed) || self.is_late()
+        self.stopped.load(Ordering::Relaxed) || self.shared.cut.load(Ordering::Relaxed) || self.is_late()
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let gone = || named(Code::Cancelled, "RuVectorError", "the client went away");
+        let gone = || {
+            let cut = self.shared.cut.load(Ordering::Relaxed);
+            if cut { stopping() } else { named(Code::Cancelled, "RuVectorError", "the client went away") }
+        };
         let status = lock(&self.ended).take().unwrap_or_else(gone);
         let bytes = (self.bytes_in.load(Ordering::Relaxed), self.bytes_out.load(Ordering::Relaxed));
         let took = self.began.elapsed();
+        self.shared.metrics.call_ends();
         self.shared.metrics.count(self.method, status.code(), took, bytes);
         let about = lock(&self.about).take();
-        write_line(&self.shared, self.method, Some(&self.caller), &self.peer, about, &status, took, bytes);
+        write_line(
+            &self.shared,
+            self.method,
+            Some(&self.caller),
+            &self.peer,
+            about.as_deref(),
+            &status,
+            took,
+            bytes,
+        );
     }
 }
 
@@ -226,16 +292,16 @@ struct Stop(Call);
 
 impl Drop for Stop {
     fn drop(&mut self) {
-        self.0.0.stopped.store(true, Ordering::Relaxed);
+        self.0.stop();
     }
 }
 
-/// Answers that stop at the deadline, and whose end is the call's.
+/// Answers that stop at the deadline, and whose end is the call's. At the end there are none: what they hold is free then,
+/// whenever the transport lets go of the stream.
 struct Guarded<T> {
-    answers: Answers<T>,
+    answers: Option<Answers<T>>,
     sleep: Option<BoxFuture<'static, ()>>,
     call: Stop,
-    over: bool,
 }
 
 impl<T> Stream for Guarded<T> {
@@ -243,34 +309,44 @@ impl<T> Stream for Guarded<T> {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        if this.over {
-            return Poll::Ready(None);
-        }
-        let next = match this.answers.as_mut().poll_next(context) {
-            Poll::Pending
-                if this.sleep.as_mut().is_some_and(|sleep| sleep.poll_unpin(context).is_ready()) =>
-            {
-                Some(Err(late()))
+        let Some(answers) = &mut this.answers else { return Poll::Ready(None) };
+        // Answers may always be ready: the deadline is looked at first.
+        let late_now = this.call.0.0.is_late()
+            || this.sleep.as_mut().is_some_and(|sleep| sleep.poll_unpin(context).is_ready());
+        let next = if late_now {
+            Some(Err(late()))
+        } else {
+            let poll = panic::AssertUnwindSafe(|| answers.as_mut().poll_next(context));
+            match panic::catch_unwind(poll) {
+                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Ready(next)) => next,
+                Err(_) => Some(Err(panicked())),
             }
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(next) => next,
         };
         match &next {
             None => this.call.0.end(None),
             Some(Err(status)) => this.call.0.end(Some(status)),
             Some(Ok(_)) => return Poll::Ready(next),
         }
-        this.over = true;
+        (this.answers, this.sleep) = (None, None);
         Poll::Ready(next)
     }
 }
 
-fn late() -> Status {
+pub(crate) fn late() -> Status {
     named(Code::DeadlineExceeded, "DeadlineExceeded", "the call took longer than it may")
 }
 
+pub(crate) fn panicked() -> Status {
+    named(Code::Internal, "RuVectorError", "internal: the server panicked, please report it")
+}
+
+fn stopping() -> Status {
+    named(Code::Unavailable, "BackendError", "the server is stopping")
+}
+
 /// How long the client wants to wait: the header of gRPC, a number and a unit.
-fn timeout(headers: &MetadataMap) -> Result<Option<Duration>, Status> {
+fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
     let Some(said) = headers.get("grpc-timeout") else { return Ok(None) };
     let read = |text: &str| {
         let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -297,7 +373,7 @@ fn write_line(
     method: &str,
     caller: Option<&Caller>,
     peer: &str,
-    about: Option<String>,
+    about: Option<&str>,
     status: &Status,
     took: Duration,
     bytes: (u64, u64),
@@ -305,15 +381,14 @@ fn write_line(
     if !shared.log.is_on() {
         return;
     }
-    let now = std::time::UNIX_EPOCH.elapsed().map_or(0.0, |elapsed| elapsed.as_secs_f64());
     shared.log.write(&json!({
-        "time": now,
+        "time": now(),
         "method": method,
         "principal": caller.and_then(Caller::principal),
         "peer": peer,
-        "collection": about,
-        "code": format!("{:?}", status.code()),
-        "message": status.message(),
+        "collection": about.map(short),
+        "code": name(status.code()),
+        "message": short(status.message()),
         "seconds": took.as_secs_f64(),
         "bytes_in": bytes.0,
         "bytes_out": bytes.1,

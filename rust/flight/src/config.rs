@@ -66,19 +66,34 @@ pub enum LogTo {
 pub struct Limits {
     /// Bytes of one message, either way.
     pub message_bytes: usize,
-    /// Bytes of requests and answers of one client that are in memory at once.
+    /// Bytes of one client's requests that are in memory at once, and of the answers to them as many again.
     pub client_bytes: usize,
+    /// How much of what one client uploads is kept from message to message, for indexes to be built of it.
+    pub upload_bytes: usize,
     /// Calls of one client at once.
     pub client_calls: usize,
     /// How long any call may take; clients may ask for less.
     pub deadline: Option<Duration>,
     /// Neighbours per query.
     pub k: usize,
+    /// Connections of all clients at once; more wait to be accepted.
+    pub connections: usize,
+    /// How long a connection may take until it speaks HTTP/2.
+    pub handshake: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { message_bytes: 256 << 20, client_bytes: 1 << 30, client_calls: 256, deadline: None, k: 10_000 }
+        Self {
+            message_bytes: 256 << 20,
+            client_bytes: 1 << 30,
+            upload_bytes: 4 << 30,
+            client_calls: 256,
+            deadline: None,
+            k: 10_000,
+            connections: 1024,
+            handshake: Duration::from_secs(10),
+        }
     }
 }
 

@@ -3,23 +3,32 @@
 //! A [`Catalog`] says what there is under which name; a [`Server`] answers for it, on threads of its own. What clients may
 //! ask for is JSON, in [`ask`]. Whoever asks is known by [`auth`], and bounded by [`config::Limits`].
 //!
-//! The way of one call: `server` accepts and decrypts, `service` finds out who calls and which verb it is, one module per
-//! verb (`exchange`, `get`, `put`, `action`, `info`) does it, `wire` turns batches into messages and back, `call` watches
-//! over all of it: the deadline, the client that goes away, the log, the figures.
+//! The way of one call: `accept` takes the connection and `tls` decrypts it, `front` finds out who calls and gives the call a
+//! task of its own, `meter` reads the request as fast as its client's `quota` lets it, `service` knows which verb it is,
+//! one module per verb (`exchange`, `get`, `put`, `action`, `info`) does it, `wire` and `decode` turn batches into messages
+//! and back, `call` watches over all of it: the deadline, the client that goes away, the log, the figures.
 
+mod accept;
 pub mod ask;
 pub mod auth;
 mod call;
 pub mod catalog;
 pub mod config;
+mod decode;
 mod exchange;
+mod figures;
+mod front;
+#[doc(hidden)]
+pub mod fuzzing;
 mod log;
+mod meter;
 mod metrics;
 mod quota;
 mod server;
 mod service;
 pub mod sql;
 mod status;
+mod tls;
 mod wire;
 
 pub use catalog::{Catalog, Source};

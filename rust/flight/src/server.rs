@@ -1,35 +1,41 @@
 //! A server that runs on threads of its own, from `start` to `stop`.
 
-use std::{io, net::SocketAddr, sync::Arc, thread, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use ruvector_core::Pool;
 use tokio::{
-    net::TcpListener,
-    runtime::{Builder, Runtime},
-    sync::watch,
-    task::JoinHandle,
+    runtime::{Builder, Handle, Runtime},
+    sync::{Semaphore, watch},
 };
-use tonic::transport::server::TcpIncoming;
 
 use crate::{
+    accept::{Door, accept},
     auth::Doorkeeper,
     catalog::Catalog,
     config::Config,
+    figures,
     log::Log,
     metrics::Metrics,
     quota::Quotas,
     service::{Service, Shared},
     sql::Sql,
+    tls,
 };
 
-/// How much of a stream may be under way before its reader says more: a batch of queries that comes while another one is
-/// searched.
-const STREAM_WINDOW: u32 = 8 << 20;
-/// The same for all streams of a connection.
-const CONNECTION_WINDOW: u32 = 32 << 20;
-/// Bytes per HTTP/2 frame at most.
-const FRAME: u32 = 1 << 20;
+/// How long connections have to say goodbye when their calls are over, and computations to notice that they are cut.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// How often a stop looks whether calls are over.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Why a server does not start.
 #[derive(Debug)]
@@ -57,12 +63,13 @@ fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> StartError {
     move |source| StartError { what, source }
 }
 
-/// A server that is running. Dropping it stops it at once; [`Server::stop`] lets streams end first.
+/// A server that is running. Dropping it stops it at once; [`Server::stop`] lets streams end first. Both can be done on any
+/// thread, also on one of another runtime.
 pub struct Server {
     runtime: Option<Runtime>,
     address: SocketAddr,
+    metrics: Option<SocketAddr>,
     stopping: watch::Sender<bool>,
-    serving: Option<JoinHandle<Result<(), tonic::transport::Error>>>,
     drain: Duration,
     shared: Arc<Shared>,
 }
@@ -71,61 +78,77 @@ impl Server {
     /// Starts to listen.
     ///
     /// # Errors
-    /// [`StartError`] when an address is taken, or a file that is named in `config` cannot be read.
+    /// [`StartError`] when an address is taken, a file that is named in `config` cannot be read, or two tokens have the
+    /// same secret.
     pub fn start(catalog: Arc<Catalog>, config: Config) -> Result<Self, StartError> {
+        let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
+        let doorkeeper = Doorkeeper::new(config.tokens).map_err(|error| failed("tokens")(invalid(error)))?;
+        let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let threads =
-            config.threads.unwrap_or_else(|| thread::available_parallelism().map_or(2, usize::from).max(2));
+            config.threads.unwrap_or_else(|| thread::available_parallelism().map_or(2, usize::from)).max(2);
+        let (listener, address) = listen(config.listen)?;
+        let metrics = config.metrics.map(listen).transpose()?;
+        let pool = Pool::new(None).map_err(|error| failed("threads")(io::Error::other(error.to_string())))?;
+        let shared = Arc::new(Shared {
+            catalog,
+            sql: config.sql.map(|engine| Arc::new(Sql::new(engine.0))),
+            doorkeeper,
+            quotas: Quotas::new(&config.limits),
+            limits: config.limits,
+            metrics: Metrics::default(),
+            log: Log::open(&config.log).map_err(failed("log"))?,
+            pool,
+            stopping: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
+        });
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name("ruvector-flight")
             .enable_all()
             .build()
             .map_err(failed("threads"))?;
-        let pool = Pool::new(None).map_err(|error| failed("threads")(io::Error::other(error.to_string())))?;
-        let shared = Arc::new(Shared {
-            catalog,
-            sql: config.sql.map(|engine| Arc::new(Sql::new(engine.0))),
-            doorkeeper: Doorkeeper::new(config.tokens),
-            quotas: Quotas::new(&config.limits),
-            limits: config.limits,
-            metrics: Metrics::default(),
-            log: Log::open(&config.log).map_err(failed("log"))?,
-            pool,
-        });
-        let listener = runtime.block_on(TcpListener::bind(config.listen));
-        let listener = listener.map_err(failed(format!("listen on {}", config.listen)))?;
-        let address = listener.local_addr().map_err(failed("listen"))?;
-        let (stopping, mut stopped) = watch::channel(false);
+        figures::register(&shared);
+        let (stopping, stopped) = watch::channel(false);
         let most = shared.limits.message_bytes;
         let service = FlightServiceServer::new(Service(Arc::clone(&shared)))
             .max_decoding_message_size(most)
             .max_encoding_message_size(most);
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let serving = runtime.spawn(async move {
-            tonic::transport::Server::builder()
-                .initial_stream_window_size(STREAM_WINDOW)
-                .initial_connection_window_size(CONNECTION_WINDOW)
-                .max_frame_size(FRAME)
-                .http2_keepalive_interval(Some(Duration::from_secs(30)))
-                .add_service(service)
-                .serve_with_incoming_shutdown(incoming, async move {
-                    let _told = stopped.wait_for(|&stop| stop).await;
-                })
-                .await
-        });
-        Ok(Self {
-            runtime: Some(runtime),
-            address,
-            stopping,
-            serving: Some(serving),
-            drain: config.drain,
-            shared,
-        })
+        let door = Door {
+            shared: Arc::clone(&shared),
+            service,
+            tls: acceptor,
+            slots: Arc::new(Semaphore::new(shared.limits.connections.min(Semaphore::MAX_PERMITS))),
+            stopping: stopped,
+        };
+        let entered = runtime.enter();
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(failed("listen"))?;
+        runtime.spawn(accept(listener, door));
+        let metrics = match metrics {
+            None => None,
+            Some((listener, address)) => {
+                let listener = tokio::net::TcpListener::from_std(listener).map_err(failed("listen"))?;
+                runtime.spawn(figures::serve(listener, Arc::clone(&shared)));
+                Some(address)
+            }
+        };
+        drop(entered);
+        let fields = [
+            ("address", address.to_string().into()),
+            ("metrics", metrics.map(|address| address.to_string()).into()),
+            ("tls", config.tls.is_some().into()),
+        ];
+        shared.log.event("start", &fields);
+        Ok(Self { runtime: Some(runtime), address, metrics, stopping, drain: config.drain, shared })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its figures are read.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// What it serves.
@@ -135,25 +158,66 @@ impl Server {
 
     /// Takes no more calls, waits for those under way, as long as the configuration says, and stops. Whether all of them
     /// came to their end.
-    pub fn stop(self) -> bool {
-        self.stop_within(None)
-    }
-
-    /// The same, with another time for calls that are under way.
-    pub fn stop_within(mut self, drain: Option<Duration>) -> bool {
-        let drain = drain.unwrap_or(self.drain);
-        let (Some(runtime), Some(serving)) = (self.runtime.take(), self.serving.take()) else { return true };
+    pub fn stop(mut self) -> bool {
+        self.shared.stopping.store(true, Ordering::Relaxed);
         self.stopping.send_replace(true);
-        let drained = runtime.block_on(async { tokio::time::timeout(drain, serving).await.is_ok() });
-        runtime.shutdown_timeout(Duration::from_secs(1));
-        drained
+        let under_way = || self.shared.metrics.under_way();
+        let ended = wait(self.drain, || under_way() == 0);
+        let left = under_way();
+        if ended {
+            // The last bytes of their answers are still on the way.
+            wait(GOODBYE.min(self.drain), || self.shared.metrics.connections() == 0);
+        }
+        self.shared.cut.store(true, Ordering::Relaxed);
+        if let Some(runtime) = self.runtime.take() {
+            shut(runtime);
+        }
+        self.shared.log.event("stop", &[("cut", left.into())]);
+        self.shared.log.flush(GOODBYE);
+        ended
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // What computes stops at its next look.
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        self.shared.cut.store(true, Ordering::Relaxed);
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Waits for the threads of a runtime; the thread of another runtime must not, and leaves it to one of its own.
+fn shut(runtime: Runtime) {
+    if Handle::try_current().is_err() {
+        runtime.shutdown_timeout(GOODBYE);
+        return;
+    }
+    thread::scope(|scope| {
+        scope.spawn(move || runtime.shutdown_timeout(GOODBYE));
+    });
+}
+
+/// Whether it became true in time. A plain sleep: the thread may be one of another runtime, where nothing can be awaited.
+fn wait(longest: Duration, done: impl Fn() -> bool) -> bool {
+    let end = Instant::now().checked_add(longest);
+    while !done() {
+        if end.is_some_and(|end| Instant::now() >= end) {
+            return false;
+        }
+        thread::sleep(LOOK);
+    }
+    true
+}
+
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listen = || {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    listen().map_err(failed(format!("listen on {address}")))
 }

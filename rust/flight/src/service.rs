@@ -1,6 +1,9 @@
 //! The service: which verb goes where.
 
-use std::{pin::Pin, sync::Arc};
+use std::{
+    pin::Pin,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest,
@@ -34,6 +37,10 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
     pub(crate) pool: Pool,
+    /// No more calls are taken.
+    pub(crate) stopping: AtomicBool,
+    /// Calls that are under way end now.
+    pub(crate) cut: AtomicBool,
 }
 
 /// The service.
@@ -56,7 +63,6 @@ impl FlightService for Service {
         &self,
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Self::HandshakeStream>, Status> {
-        let request = sql::bearing(request);
         let call = Call::begin(&self.0, "Handshake", &request)?;
         call.answer(async { Ok(sql::handshake(request.metadata())) }).await
     }

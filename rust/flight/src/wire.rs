@@ -1,8 +1,6 @@
-//! Batches into messages and back. Nothing that a client sends is believed: Arrow checks every buffer, and what makes it
-//! panic is an error of the client's.
+//! Batches into messages and back. What a client sends is read by [`crate::decode`], which believes nothing of it.
 
 use std::{
-    panic,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -11,27 +9,27 @@ use std::{
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_flight::{
     FlightData, FlightDescriptor,
-    decode::{DecodedPayload, FlightDataDecoder},
-    encode::FlightDataEncoderBuilder,
+    encode::{DictionaryHandling, FlightDataEncoderBuilder},
     error::FlightError,
 };
 use arrow_schema::{DataType, Schema, SchemaRef};
-use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
+use futures::{FutureExt, Stream, TryStreamExt};
 use ruvector_core::{Error, Vectors};
-use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Code, Status, Streaming};
 
 use crate::{
     call::{Answers, Call},
+    decode::{Decoded, Decoder},
+    quota::{Share, exhausted},
     status::named,
 };
 
-/// What a client streams: a descriptor, a schema, batches.
+/// What a client streams: a descriptor, a schema, batches. The message that was read last counts against the client's
+/// quota until the next one is asked for: whoever needs it longer keeps a share of their own, by [`Call::keep`].
 pub(crate) struct Incoming {
-    decoder: FlightDataDecoder,
+    messages: Streaming<FlightData>,
+    decoder: Decoder,
     call: Call,
-    /// What the batch that was handed out last takes of the client's quota.
-    held: Option<OwnedSemaphorePermit>,
     pub(crate) descriptor: FlightDescriptor,
     pub(crate) schema: SchemaRef,
 }
@@ -53,59 +51,39 @@ impl Incoming {
     pub(crate) async fn open_with(
         call: &Call,
         first: FlightData,
-        messages: Streaming<FlightData>,
+        mut messages: Streaming<FlightData>,
     ) -> Result<Self, Status> {
         let Some(descriptor) = first.flight_descriptor.clone() else {
             return Err(malformed("the first message has no descriptor"));
         };
+        let mut decoder = Decoder::default();
+        let mut message = first;
         // A descriptor may come before the schema, in a message of its own.
-        let bare = first.data_header.is_empty();
-        let begin = futures::stream::iter((!bare).then_some(Ok(first)));
-        let messages = begin.chain(messages).map_err(|status| FlightError::Tonic(Box::new(status)));
-        let mut decoder = FlightDataDecoder::new(messages);
-        let schema = match next(&mut decoder).await? {
-            Some(DecodedPayload::Schema(schema)) => schema,
-            Some(_) => return Err(malformed("the first message with data holds no schema")),
-            None => return Err(malformed("the stream ends before its schema")),
+        let schema = loop {
+            match decoder.message(&message, |bytes| call.keep(bytes))? {
+                Decoded::Schema(schema) => break schema,
+                Decoded::Batch(_) => return Err(malformed("a batch before the schema")),
+                Decoded::Nothing => {}
+            }
+            let next = messages.message().await?;
+            message = next.ok_or_else(|| malformed("the stream ends before its schema"))?;
         };
-        Ok(Self { decoder, call: call.clone(), held: None, descriptor, schema })
+        Ok(Self { messages, decoder, call: call.clone(), descriptor, schema })
     }
 
-    /// The next batch. The one before counts no more against the quota: whoever needs it longer keeps a permit of their
-    /// own.
+    /// The next batch.
     pub(crate) async fn next(&mut self) -> Result<Option<Arrived>, Status> {
-        self.held = None;
-        loop {
-            let Some(decoded) = guarded(&mut self.decoder).await? else { return Ok(None) };
-            let app_metadata = decoded.inner.app_metadata.clone();
-            let bytes = decoded.inner.data_body.len() + decoded.inner.data_header.len();
-            match decoded.payload {
-                DecodedPayload::RecordBatch(batch) => {
-                    self.held = self.call.take_in(bytes).await;
-                    return Ok(Some(Arrived { batch, app_metadata }));
-                }
-                DecodedPayload::None => {}
-                DecodedPayload::Schema(_) => return Err(malformed("a second schema in one stream")),
+        while let Some(message) = self.messages.message().await? {
+            if let Decoded::Batch(batch) = self.decoder.message(&message, |bytes| self.call.keep(bytes))? {
+                return Ok(Some(Arrived { batch, app_metadata: message.app_metadata }));
             }
         }
-    }
-}
-
-async fn next(decoder: &mut FlightDataDecoder) -> Result<Option<DecodedPayload>, Status> {
-    Ok(guarded(decoder).await?.map(|decoded| decoded.payload))
-}
-
-async fn guarded(
-    decoder: &mut FlightDataDecoder,
-) -> Result<Option<arrow_flight::decode::DecodedFlightData>, Status> {
-    let caught = panic::AssertUnwindSafe(decoder.next()).catch_unwind().await;
-    match caught {
-        Ok(decoded) => decoded.transpose().map_err(flight_status),
-        Err(_) => Err(malformed("arrow ipc that contradicts itself")),
+        Ok(None)
     }
 }
 
 /// Batches as messages, the schema first. What is under way counts against the caller's quota until it is handed on.
+/// Dictionaries stay what they are: written out, a single long value could become as many as there are rows.
 pub(crate) fn outgoing(
     call: &Call,
     schema: SchemaRef,
@@ -113,7 +91,10 @@ pub(crate) fn outgoing(
 ) -> Answers<FlightData> {
     let batches = batches.map_err(|status| FlightError::Tonic(Box::new(status)));
     let most = call.shared().limits.message_bytes / 2;
-    let encoder = FlightDataEncoderBuilder::new().with_schema(schema).with_max_flight_data_size(most);
+    let encoder = FlightDataEncoderBuilder::new()
+        .with_schema(schema)
+        .with_dictionary_handling(DictionaryHandling::Resend)
+        .with_max_flight_data_size(most);
     let messages = encoder.build(batches).map_err(flight_status);
     Box::pin(Counted { messages: Box::pin(messages), call: call.clone(), held: None, waiting: None })
 }
@@ -122,13 +103,13 @@ pub(crate) fn outgoing(
 pub(crate) struct Counted {
     messages: Answers<FlightData>,
     call: Call,
-    held: Option<OwnedSemaphorePermit>,
+    held: Option<Share>,
     waiting: Option<Waiting>,
 }
 
 struct Waiting {
     message: FlightData,
-    permit: futures::future::BoxFuture<'static, Option<OwnedSemaphorePermit>>,
+    permit: futures::future::BoxFuture<'static, Option<Share>>,
 }
 
 /// Messages that are made already, such as those of an index as it lies in its file.
@@ -151,7 +132,14 @@ impl Stream for Counted {
             this.held = None;
             match this.messages.as_mut().poll_next(context) {
                 Poll::Ready(Some(Ok(message))) => {
-                    let bytes = message.data_body.len() + message.data_header.len();
+                    let bytes =
+                        message.data_body.len() + message.data_header.len() + message.app_metadata.len();
+                    let most = this.call.shared().limits.message_bytes;
+                    if bytes > most {
+                        let message =
+                            format!("answer: expected at most {most} bytes in a message, got {bytes}");
+                        return Poll::Ready(Some(Err(exhausted(message))));
+                    }
                     let call = this.call.clone();
                     let permit = async move { call.send_out(bytes).await }.boxed();
                     this.waiting = Some(Waiting { message, permit });

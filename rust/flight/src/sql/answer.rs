@@ -4,6 +4,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
 };
 
 use arrow_array::{RecordBatch, RecordBatchReader};
@@ -44,7 +45,10 @@ struct Interrupt(Option<Arc<dyn SqlConnection>>);
 impl Drop for Interrupt {
     fn drop(&mut self) {
         let Some(connection) = self.0.take() else { return };
-        elsewhere(move || connection.interrupt());
+        // A thread of its own: the runtime may be on its way out, which is when this matters most. It does not wait here,
+        // because engines may have locks that others hold for long.
+        let interrupt = move || connection.interrupt();
+        let _spawned = thread::Builder::new().name("ruvector-flight-stop".into()).spawn(interrupt);
     }
 }
 

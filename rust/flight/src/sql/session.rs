@@ -10,11 +10,10 @@ use arrow_flight::{
         ActionEndTransactionRequest, Command, EndTransaction, ProstMessageExt,
     },
 };
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+use openssl::base64::decode_block;
 use prost::Message;
-use tonic::{
-    Request, Status,
-    metadata::{Ascii, MetadataMap, MetadataValue},
-};
+use tonic::{Status, metadata::MetadataMap};
 
 use super::{
     Asker,
@@ -200,10 +199,8 @@ async fn refused(asker: &Asker, set: SessionOptions) -> Result<SetOptionsResult,
 }
 
 /// What drivers send that know names and passwords only: the password is a token, which they are given back to bear.
-fn basic(headers: &MetadataMap) -> Option<MetadataValue<Ascii>> {
-    use openssl::base64::decode_block;
-
-    let said = headers.get("authorization")?.to_str().ok()?;
+fn basic(headers: &HeaderMap) -> Option<HeaderValue> {
+    let said = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, coded) = said.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
@@ -213,17 +210,16 @@ fn basic(headers: &MetadataMap) -> Option<MetadataValue<Ascii>> {
     let padded = format!("{bare:=<width$}", width = bare.len().next_multiple_of(4));
     let plain = String::from_utf8(decode_block(&padded).ok()?).ok()?;
     let (_name, password) = plain.split_once(':')?;
-    let mut value = MetadataValue::try_from(format!("Bearer {password}")).ok()?;
+    let mut value = HeaderValue::try_from(format!("Bearer {password}")).ok()?;
     value.set_sensitive(true);
     Some(value)
 }
 
-/// A request as if its caller bore the token already.
-pub(crate) fn bearing<T>(mut request: Request<T>) -> Request<T> {
-    if let Some(bearer) = basic(request.metadata()) {
-        request.metadata_mut().insert("authorization", bearer);
+/// Makes a caller with a name and a password one who bears a token.
+pub(crate) fn bearing(headers: &mut HeaderMap) {
+    if let Some(bearer) = basic(headers) {
+        headers.insert(AUTHORIZATION, bearer);
     }
-    request
 }
 
 /// Answers a handshake whose caller was admitted: the driver is told what to bear from now on.
