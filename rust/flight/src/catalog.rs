@@ -39,6 +39,7 @@ pub enum Source {
 
 /// One name and what it stands for.
 pub(crate) struct Served {
+    pub(crate) name: String,
     pub(crate) source: Source,
     /// The file that an index is saved to.
     pub(crate) path: Option<PathBuf>,
@@ -88,7 +89,7 @@ impl Catalog {
     /// [`Error::InvalidParameter`] for what cannot be a name.
     pub fn put(&self, name: &str, source: Source, path: Option<PathBuf>) -> Result<()> {
         check_name(name)?;
-        let served = Served::new(source, path);
+        let served = Served::new(name, source, path);
         let mut all = self.served.write().unwrap_or_else(PoisonError::into_inner);
         let old = all.insert(name.to_owned(), Arc::new(served));
         drop(all);
@@ -118,6 +119,14 @@ impl Catalog {
         self.read().keys().cloned().collect()
     }
 
+    /// The index of a name, if it stands for one.
+    pub fn live(&self, name: &str) -> Option<Arc<Live>> {
+        match &self.read().get(name)?.source {
+            Source::Index(live) => Some(Arc::clone(live)),
+            Source::Collection { .. } => None,
+        }
+    }
+
     /// Where indexes that clients build are saved.
     pub(crate) fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()
@@ -145,7 +154,7 @@ impl Catalog {
         }
         let key = Key::new(backend, collection);
         let source = Source::Collection { lake, key, predicate: Predicate::default() };
-        Some(Arc::new(Served::new(source, None)))
+        Some(Arc::new(Served::new(name, source, None)))
     }
 
     /// The state of something that answers now, as `principal` may see it.
@@ -174,10 +183,10 @@ impl Catalog {
 }
 
 impl Served {
-    fn new(source: Source, path: Option<PathBuf>) -> Self {
+    fn new(name: &str, source: Source, path: Option<PathBuf>) -> Self {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        Self { source, path, number, seen: Mutex::default() }
+        Self { name: name.to_owned(), source, path, number, seen: Mutex::default() }
     }
 
     /// The token of a state, another one than that of the state before. A file that nothing was changed of has the

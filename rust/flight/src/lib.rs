@@ -7,7 +7,7 @@
 //!
 //! The way of one call: `accept` takes the connection and `tls` decrypts it, `front` finds out who calls and gives the call a
 //! task of its own, `meter` reads the request as fast as its client's `quota` lets it, `service` knows which verb it is,
-//! one module per verb (`exchange`, `get`, `put`, `action`, `info`) does it, `wire` and `decode` turn batches into messages
+//! one module per verb (`exchange`, `get`, `put`, `action`, `info`) does it, `wire`, `encode` and `decode` turn batches into messages
 //! and back, `call` watches over all of it: the deadline, the client that goes away, the log, the figures.
 
 mod accept;
@@ -21,6 +21,7 @@ pub mod client;
 pub mod config;
 mod decode;
 mod details;
+mod encode;
 mod exchange;
 mod figures;
 mod front;

@@ -35,7 +35,7 @@ pub(crate) async fn put(call: &Call, messages: Streaming<FlightData>) -> Result<
     }
     match parse("descriptor", &incoming.descriptor.cmd).map_err(refuse)? {
         PutAsk::Build(ask) => {
-            let result = build(call, incoming, &ask)?;
+            let result = build(call, incoming, &ask).await?;
             Ok(futures::stream::iter([Ok(result)]).boxed())
         }
         PutAsk::Append(ask) => change(call, incoming, &ask, Change::Append),
@@ -45,7 +45,7 @@ pub(crate) async fn put(call: &Call, messages: Streaming<FlightData>) -> Result<
 }
 
 /// Builds an index of all batches. Nobody sees anything of it before it is whole.
-fn build(call: &Call, incoming: Incoming, ask: &BuildAsk) -> Result<PutResult, Status> {
+async fn build(call: &Call, incoming: Incoming, ask: &BuildAsk) -> Result<PutResult, Status> {
     if ask.from.is_some() {
         return Err(invalid("from", "none: the rows come in the stream", "some"));
     }
@@ -66,14 +66,19 @@ fn build(call: &Call, incoming: Incoming, ask: &BuildAsk) -> Result<PutResult, S
             Some(Err(CoreError::Interrupted))
         }
     });
-    let built = call.compute(|monitor| {
-        let index = Index::build_from_stream(chunks, &params, pool, monitor)?;
+    let built = call.compute(|monitor| Index::build_from_stream(chunks, &params, pool, monitor));
+    let index = match (built, refused) {
+        (Err(_), Some(status)) => return Err(status),
+        (built, _) => built?,
+    };
+    // A stream that its client has cancelled looks like one that has ended. Whoever drops this call then does it here.
+    tokio::task::yield_now().await;
+    Ok(result(&call.compute(|monitor| {
+        if monitor.interrupted() {
+            return Err(CoreError::Interrupted.into());
+        }
         place.put(call, index)
-    });
-    match (built, refused) {
-        (Err(_), Some(status)) => Err(status),
-        (built, _) => Ok(result(&built?)),
-    }
+    })?))
 }
 
 /// Batches, read where a thread may wait for them.
@@ -193,13 +198,13 @@ struct Changing {
 
 impl Changing {
     async fn next(&mut self) -> Result<Option<PutResult>, Status> {
-        let arrived = self.incoming.next().await.map_err(|status| self.told(status))?;
+        let arrived = self.incoming.next().await.map_err(|status| self.told(&status))?;
         let Some(batch) = arrived else { return Ok(None) };
         let pool = &self.call.shared().pool;
         let done = self.call.compute(|monitor| {
             self.apply(&batch, pool, monitor).map_err(|error| rows_from(error, self.rows))
         });
-        let touched = done.map_err(|status| self.told(status))?;
+        let touched = done.map_err(|status| self.told(&status))?;
         self.rows += batch.num_rows();
         let name = if self.change == Change::Delete { "deleted" } else { "replaced" };
         Ok(Some(result(&json!({"rows": self.rows, name: touched}))))
@@ -227,7 +232,7 @@ impl Changing {
     }
 
     /// A refusal that says how far the stream was taken.
-    fn told(&self, status: Status) -> Status {
+    fn told(&self, status: &Status) -> Status {
         let message = format!("{} ({} rows before were taken)", status.message(), self.rows);
         let mut told = Status::new(status.code(), message);
         if let Some(class) = status.metadata().get(CLASS) {

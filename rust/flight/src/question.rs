@@ -86,6 +86,9 @@ impl Question {
             (Wanted::Nearest, None) => Kind::Nearest(params),
             (Wanted::Neighbours, None) => {
                 let k = params.k;
+                if k == 0 {
+                    return Err(refuse(Error::invalid_parameter("k", "at least 1", "0")));
+                }
                 Kind::Neighbours(SearchParams { k: k.saturating_add(1), ..params }, k)
             }
             (Wanted::Within, Some(radius)) => {
