@@ -20,7 +20,7 @@ const MESSAGE_BYTES: usize = 16 << 20;
 
 /// The schema, then the batches: one message each, or several for one that is long.
 pub(crate) fn messages(
-    schema: SchemaRef,
+    schema: &SchemaRef,
     batches: impl Stream<Item = Result<RecordBatch, Status>> + Send + 'static,
     limit: usize,
 ) -> Answers<FlightData> {
@@ -31,7 +31,7 @@ pub(crate) fn messages(
         context: IpcWriteContext::default(),
         most: MESSAGE_BYTES.min(limit / 2),
     };
-    let head = encoder.schema(&schema);
+    let head = encoder.schema(schema);
     let begin = Encoding { batches: Box::pin(batches), encoder, ready: VecDeque::from([head]) };
     stream::try_unfold(begin, |mut encoding| async move {
         loop {

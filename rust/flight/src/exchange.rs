@@ -38,7 +38,7 @@ pub(crate) async fn exchange(
     let answers = futures::stream::try_unfold(begin, |mut going| async move {
         Ok(going.next().await?.map(|answer| (answer, going)))
     });
-    Ok(outgoing(call, schema, answers))
+    Ok(outgoing(call, &schema, answers))
 }
 
 /// A path is the name of a collection, searched by default; a command says more.

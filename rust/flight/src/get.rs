@@ -73,7 +73,7 @@ fn search(call: &Call, ask: &SearchAsk, wanted: Wanted) -> Result<Answers<Flight
             Ok(Some((answer, (question, from + rows))))
         }
     });
-    Ok(outgoing(call, schema, answers))
+    Ok(outgoing(call, &schema, answers))
 }
 
 /// The nearest other rows of each row: its id, and its hits.
@@ -93,7 +93,7 @@ fn neighbours(call: &Call, ask: &SearchAsk) -> Result<Answers<FlightData>, Statu
         let batch = call_again.compute(|_| rows_of(&snapshot, from, at_once))?;
         question.answer(&batch)
     });
-    Ok(outgoing(call, schema, lazily(pieces)))
+    Ok(outgoing(call, &schema, lazily(pieces)))
 }
 
 fn rows_of(snapshot: &Snapshot, from: usize, at_once: usize) -> Result<RecordBatch, Error> {

@@ -96,7 +96,13 @@ where
                     let part = Bytes::copy_from_slice(&this.header[..std::mem::take(&mut this.headed)]);
                     return Poll::Ready(Some(Ok(Frame::data(part))));
                 }
-                None => return Poll::Ready(None),
+                None => {
+                    // A stream that its client has cancelled ends like any other, but for this.
+                    if !this.body.is_end_stream() {
+                        this.call.stop();
+                    }
+                    return Poll::Ready(None);
+                }
             }
         }
     }

@@ -35,7 +35,7 @@ pub(crate) async fn put(call: &Call, messages: Streaming<FlightData>) -> Result<
     }
     match parse("descriptor", &incoming.descriptor.cmd).map_err(refuse)? {
         PutAsk::Build(ask) => {
-            let result = build(call, incoming, &ask).await?;
+            let result = build(call, incoming, &ask)?;
             Ok(futures::stream::iter([Ok(result)]).boxed())
         }
         PutAsk::Append(ask) => change(call, incoming, &ask, Change::Append),
@@ -45,7 +45,7 @@ pub(crate) async fn put(call: &Call, messages: Streaming<FlightData>) -> Result<
 }
 
 /// Builds an index of all batches. Nobody sees anything of it before it is whole.
-async fn build(call: &Call, incoming: Incoming, ask: &BuildAsk) -> Result<PutResult, Status> {
+fn build(call: &Call, incoming: Incoming, ask: &BuildAsk) -> Result<PutResult, Status> {
     if ask.from.is_some() {
         return Err(invalid("from", "none: the rows come in the stream", "some"));
     }
@@ -71,9 +71,8 @@ async fn build(call: &Call, incoming: Incoming, ask: &BuildAsk) -> Result<PutRes
         (Err(_), Some(status)) => return Err(status),
         (built, _) => built?,
     };
-    // A stream that its client has cancelled looks like one that has ended. Whoever drops this call then does it here.
-    tokio::task::yield_now().await;
     Ok(result(&call.compute(|monitor| {
+        // A stream that its client has cancelled looks like one that has ended.
         if monitor.interrupted() {
             return Err(CoreError::Interrupted.into());
         }

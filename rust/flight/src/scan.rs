@@ -58,7 +58,7 @@ pub(crate) fn scan(call: &Call, ask: &ScanAsk) -> Result<Answers<FlightData>, St
         };
         let pull = Pull { projection: ask.columns.clone(), predicate: predicate.and(&asked), skip_rows: 0 };
         let batches = call.compute(|_| lake.scan(key, &pull))?;
-        return Ok(outgoing(call, batches.schema(), blocking(call, key.clone(), batches)));
+        return Ok(outgoing(call, &batches.schema(), blocking(call, key.clone(), batches)));
     }
     let pinned = pinned(call, Verb::Read, name, ask.generation.as_deref())?;
     of_index(call, ask, &pinned, asked)
@@ -103,7 +103,7 @@ fn of_index(
         let piece = from..(from + at_once).min(blocks.end);
         call_again.compute(|_| shown(&snapshot, piece, &asked, columns.as_deref()))
     });
-    Ok(outgoing(call, schema, lazily(pieces)))
+    Ok(outgoing(call, &schema, lazily(pieces)))
 }
 
 fn shown(

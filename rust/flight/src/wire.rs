@@ -76,7 +76,7 @@ impl Incoming {
 /// Batches as messages, the schema first. What is under way counts against the caller's quota until it is handed on.
 pub(crate) fn outgoing(
     call: &Call,
-    schema: SchemaRef,
+    schema: &SchemaRef,
     batches: impl Stream<Item = Result<RecordBatch, Status>> + Send + 'static,
 ) -> Answers<FlightData> {
     let messages = encode::messages(schema, batches, call.shared().limits.message_bytes);

@@ -8,6 +8,8 @@ mod check;
 mod digest;
 mod footer;
 mod header;
+#[cfg(test)]
+mod message_tests;
 mod messages;
 mod read;
 mod schema;

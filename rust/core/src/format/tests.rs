@@ -27,7 +27,7 @@ fn values(rows: usize, dim: usize, seed: u64) -> Vec<f32> {
     (0..rows * dim).map(|_| (random.unit_f64() - 0.5) as f32).collect()
 }
 
-fn vectors(seed: u64) -> Vectors {
+pub(super) fn vectors(seed: u64) -> Vectors {
     Vectors::from_f32("embedding", DIM, values(ROWS, DIM, seed).into()).unwrap()
 }
 
@@ -36,7 +36,7 @@ fn half_vectors(seed: u64) -> Vectors {
     Vectors::from_f16("embedding", DIM, halves.into()).unwrap()
 }
 
-fn ids(kind: &str) -> Option<Ids> {
+pub(super) fn ids(kind: &str) -> Option<Ids> {
     let array: ArrayRef = match kind {
         "int64" => Arc::new((0..ROWS as i64).map(|row| (row << 33) - 5).collect::<Int64Array>()),
         "uint64" => Arc::new((0..ROWS as u64).map(|row| u64::MAX - row).collect::<UInt64Array>()),
@@ -50,7 +50,13 @@ fn build(vectors: Vectors, ids: Option<&Ids>, metric: Metric, seed: u64) -> Inde
     build_with_bits(vectors, ids, metric, seed, 1)
 }
 
-fn build_with_bits(vectors: Vectors, ids: Option<&Ids>, metric: Metric, seed: u64, bits: u32) -> Index {
+pub(super) fn build_with_bits(
+    vectors: Vectors,
+    ids: Option<&Ids>,
+    metric: Metric,
+    seed: u64,
+    bits: u32,
+) -> Index {
     let params = BuildParams { metric, nlist: Some(7), seed, bits };
     Index::build(vectors, ids, &params, &Pool::Inline, &Unwatched).unwrap()
 }

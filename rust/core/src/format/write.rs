@@ -138,7 +138,7 @@ pub(super) fn plan_within(index: &Index, kept: Option<Element>, most: usize) -> 
 }
 
 /// What one block takes of a batch, without its vectors.
-fn block_bytes(segment: &Segment, block: usize) -> usize {
+pub(super) fn block_bytes(segment: &Segment, block: usize) -> usize {
     // List, first row, count, the place in the column of centroids, rows, factors and their scales.
     let plain = 4 + 8 + 1 + 9 + BLOCK * (4 + 3 * 2) + 3 * 4;
     let ids = match &segment.ids {

@@ -37,6 +37,8 @@ mod operator_tests;
 mod operators;
 mod part;
 mod rows;
+#[cfg(test)]
+mod rows_tests;
 mod snapshot;
 #[cfg(test)]
 mod tests;

@@ -83,7 +83,7 @@ impl Snapshot {
 
     /// The rows that are there in some blocks.
     fn places_of(&self, blocks: Range<usize>) -> Vec<Place> {
-        let mut places = Vec::with_capacity(blocks.len() * BLOCK);
+        let mut places = Vec::new();
         let mut first = 0;
         for (at, part) in self.parts.iter().enumerate() {
             let count = part.segment.blocks();

@@ -11,10 +11,8 @@ use arrow_flight::{
     flight_service_client::FlightServiceClient,
 };
 use arrow_schema::{DataType, Field, Schema};
-use futures::{StreamExt, TryStreamExt, stream};
-use ruvector_core::{
-    Index, Live, Pool, Unwatched, Vectors, format::Keep, ids::Ids, index::BuildParams, vectors::Element,
-};
+use futures::{TryStreamExt, stream};
+use ruvector_core::{Index, Live, Pool, Unwatched, Vectors, format::Keep, ids::Ids, index::BuildParams};
 use ruvector_flight::{Catalog, Config, Server, Source};
 use ruvector_lake::RuLake;
 use serde_json::{Value, json};
