@@ -1732,6 +1732,14 @@ def flight_connect(
     timeout: float | None,
     retries: SupportsIndex,
 ) -> FlightClient: ...
+
+@final
+class FlightTenant:
+    @property
+    def key(self) -> str: ...
+    def knows(self, name: str) -> bool: ...
+    def find(self, name: str) -> Index: ...
+
 def flight_serve(
     served: list[tuple[str, FlightServed, str | None]],
     lake: Lake | None,

@@ -111,6 +111,8 @@ def serve(
     log: str | PathLike[str] | None = None,
     threads: SupportsIndex | None = None,
     drain: float = 10.0,
+    sql: bool | Mapping[str, object] = False,
+    tables: Mapping[str, object] | None = None,
 ) -> FlightServer:
     """
     Serve indexes and collections to clients of Arrow Flight.
@@ -147,6 +149,13 @@ def serve(
         Threads that speak with clients; searches have threads of their own. Default: one per core.
     drain
         How many seconds calls that are under way may go on when the server is stopped.
+    sql
+        Whether clients may run SQL, by Flight SQL (ADBC, JDBC, DBeaver): DuckDB, with the functions of
+        `ruvector.duckdb` that search, over what is served under a name. Each principal has a database of
+        its own, in memory, from which neither files nor the network can be reached. Or options of it:
+        ``memory_limit`` (of each database, ``"1GB"``) and ``threads``.
+    tables
+        What statements may read as tables, by name: anything that can be read as an Arrow table.
 
     Returns
     -------
@@ -187,9 +196,20 @@ def serve(
             "log": "" if log == "stderr" else log,
             "threads": threads,
             "drain": drain,
+            "sql": _engine(sql, tables),
         },
     )
     return FlightServer(native, secure=tls is not None)
+
+
+def _engine(sql: bool | Mapping[str, object], tables: Mapping[str, object] | None) -> object:  # noqa: FBT001
+    if sql is False:
+        if tables:
+            refuse("tables", "None without sql", repr(sorted(tables)))
+        return None
+    from ruvector.flight._sql import Engine
+
+    return Engine.of(tables or {}, {} if sql is True else sql)
 
 
 class FlightServer:

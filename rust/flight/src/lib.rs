@@ -43,6 +43,7 @@ mod quota;
 mod scan;
 mod server;
 mod service;
+pub mod sql;
 mod status;
 mod tls;
 mod wire;

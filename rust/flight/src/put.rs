@@ -28,8 +28,12 @@ use crate::{
 const ID: &str = "id";
 
 /// Takes what a client streams.
-pub(crate) async fn put(call: &Call, messages: Streaming<FlightData>) -> Result<Answers<PutResult>, Status> {
-    let incoming = Incoming::open(call, messages).await?;
+pub(crate) async fn put(
+    call: &Call,
+    first: FlightData,
+    messages: Streaming<FlightData>,
+) -> Result<Answers<PutResult>, Status> {
+    let incoming = Incoming::open_with(call, first, messages).await?;
     if incoming.descriptor.r#type() != DescriptorType::Cmd {
         return Err(malformed("a descriptor without a command: what is to be done with the rows?"));
     }

@@ -30,6 +30,7 @@ use crate::{
     pins::Pins,
     quota::Quotas,
     service::{Service, Shared},
+    sql::Sql,
     tls,
 };
 
@@ -92,6 +93,7 @@ impl Server {
         let pool = Pool::new(None).map_err(|error| failed("threads")(io::Error::other(error.to_string())))?;
         let shared = Arc::new(Shared {
             catalog,
+            sql: config.sql.map(|engine| Arc::new(Sql::new(engine.0))),
             doorkeeper,
             quotas: Quotas::new(&config.limits),
             limits: config.limits,

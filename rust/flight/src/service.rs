@@ -12,17 +12,32 @@ use arrow_flight::{
 };
 use futures::Stream;
 use ruvector_core::Pool;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    action, auth::Doorkeeper, call::Call, catalog::Catalog, config::Limits, exchange::exchange, get::get,
-    info, jobs::Jobs, log::Log, metrics::Metrics, pins::Pins, poll::poll, put::put, quota::Quotas,
-    status::named,
+    action,
+    auth::Doorkeeper,
+    call::Call,
+    catalog::Catalog,
+    config::Limits,
+    exchange::exchange,
+    get::get,
+    info,
+    jobs::Jobs,
+    log::Log,
+    metrics::Metrics,
+    pins::Pins,
+    poll::poll,
+    put::put,
+    quota::Quotas,
+    sql::{self, Sql},
+    wire::malformed,
 };
 
 /// What all calls share.
 pub(crate) struct Shared {
     pub(crate) catalog: Arc<Catalog>,
+    pub(crate) sql: Option<Arc<Sql>>,
     pub(crate) doorkeeper: Doorkeeper,
     pub(crate) limits: Limits,
     pub(crate) quotas: Quotas,
@@ -55,10 +70,10 @@ impl FlightService for Service {
 
     async fn handshake(
         &self,
-        _request: Request<Streaming<HandshakeRequest>>,
+        request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Self::HandshakeStream>, Status> {
-        let message = "handshake: expected a bearer token in each call's authorization header";
-        Err(named(Code::Unimplemented, "RuVectorError", message))
+        let call = Call::begin(&self.0, "Handshake", &request)?;
+        call.answer(async { Ok(sql::handshake(request.metadata())) }).await
     }
 
     async fn list_flights(
@@ -77,6 +92,10 @@ impl FlightService for Service {
     ) -> Result<Response<FlightInfo>, Status> {
         let call = Call::begin(&self.0, "GetFlightInfo", &request)?;
         let descriptor = request.into_inner();
+        if let Some(command) = sql::command(&descriptor.cmd) {
+            let told = sql::flight_info(&call, command, descriptor);
+            return call.clone().answer(told).await.map(Response::new);
+        }
         let told = call.clone().answer(async move { info::info(&call, descriptor) }).await?;
         Ok(Response::new(told))
     }
@@ -94,6 +113,9 @@ impl FlightService for Service {
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
         let call = Call::begin(&self.0, "GetSchema", &request)?;
         let descriptor = request.into_inner();
+        if let Some(command) = sql::command(&descriptor.cmd) {
+            return call.clone().answer(sql::schema(&call, command)).await.map(Response::new);
+        }
         let told = call.clone().answer(async move { info::schema(&call, &descriptor) }).await?;
         Ok(Response::new(told))
     }
@@ -101,6 +123,9 @@ impl FlightService for Service {
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
         let call = Call::begin(&self.0, "DoGet", &request)?;
         let ticket = request.into_inner();
+        if let Some(command) = sql::command(&ticket.ticket) {
+            return call.clone().stream(sql::get(&call, command)).await.map(Response::new);
+        }
         let answers = call.clone().stream(async move { get(&call, &ticket.ticket) }).await?;
         Ok(Response::new(answers))
     }
@@ -110,14 +135,24 @@ impl FlightService for Service {
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoPutStream>, Status> {
         let call = Call::begin(&self.0, "DoPut", &request)?;
-        let messages = request.into_inner();
-        let answers = call.clone().stream(async move { put(&call, messages).await }).await?;
-        Ok(Response::new(answers))
+        let mut messages = request.into_inner();
+        let answers = call.clone().stream(async move {
+            let first = messages.message().await?.ok_or_else(|| malformed("the stream is empty"))?;
+            let said = first.flight_descriptor.as_ref().map_or(&[][..], |descriptor| &descriptor.cmd);
+            match sql::command(said) {
+                Some(command) => sql::put(&call, command, first, messages).await,
+                None => put(&call, first, messages).await,
+            }
+        });
+        Ok(Response::new(answers.await?))
     }
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
         let call = Call::begin(&self.0, "DoAction", &request)?;
         let asked = request.into_inner();
+        if sql::is_action(&asked) {
+            return call.clone().stream(sql::act(&call, asked)).await.map(Response::new);
+        }
         let answers = call.clone().stream(async move { action::act(&call, &asked) }).await?;
         Ok(Response::new(answers))
     }

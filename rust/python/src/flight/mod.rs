@@ -11,10 +11,12 @@ mod connection;
 mod raised;
 mod remote;
 mod server;
+mod sql;
 
 pub(crate) use self::{
     client::{PyFlightClient, flight_connect},
     raised::exception,
     remote::{PyRemote, Remote},
     server::{PyFlightServer, flight_serve},
+    sql::PyTenant,
 };

@@ -17,6 +17,7 @@ use ruvector_flight::{
     config::{Limits, LogTo, Tls},
 };
 
+use super::sql::PyEngine;
 use crate::{
     args::Whole,
     error::Result,
@@ -89,6 +90,8 @@ pub(crate) struct Run {
     log: Option<PathBuf>,
     threads: Option<Whole>,
     drain: f64,
+    /// What runs SQL: an engine of `ruvector.flight._sql`.
+    sql: Option<Py<PyAny>>,
 }
 
 impl Run {
@@ -125,6 +128,7 @@ impl Run {
                 Some(path) => LogTo::File(path),
             },
             drain: seconds("drain", self.drain)?,
+            sql: self.sql.map(PyEngine::new).transpose()?,
         })
     }
 }

@@ -129,6 +129,13 @@ pub(crate) fn batch(object: &Bound<'_, PyAny>) -> Result<RecordBatch> {
     }
 }
 
+/// Reads the schema of a table from its capsule.
+pub(crate) fn table_schema(capsule: &Bound<'_, PyAny>) -> Result<Schema> {
+    let schema = pointer::<FFI_ArrowSchema>(capsule, c"arrow_schema")?;
+    // SAFETY: the capsule's name vouches for the type, and the capsule outlives this borrow.
+    Ok(Schema::try_from(unsafe { &*schema }).map_err(Error::from)?)
+}
+
 fn pointer<T>(capsule: &Bound<'_, PyAny>, name: &CStr) -> Result<*mut T> {
     let capsule = capsule.cast::<PyCapsule>().map_err(PyErr::from)?;
     Ok(capsule.pointer_checked(Some(name))?.as_ptr().cast())
