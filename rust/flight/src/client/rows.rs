@@ -3,7 +3,8 @@
 use std::{io, sync::Arc};
 
 use arrow_array::{
-    ArrayRef, FixedSizeListArray, Float16Array, Float32Array, RecordBatch, RecordBatchReader, make_array,
+    ArrayRef, ArrowPrimitiveType, FixedSizeListArray, Float16Array, Float32Array, RecordBatch,
+    RecordBatchReader, make_array, types::Float16Type,
 };
 use arrow_buffer::NullBuffer;
 use arrow_flight::{
@@ -17,6 +18,9 @@ use tokio::runtime::Handle;
 
 use super::{Client, MESSAGE, Refused};
 use crate::ask::{GetAsk, PutAsk};
+
+/// An element of half precision.
+type Half = <Float16Type as ArrowPrimitiveType>::Native;
 
 /// Bytes of vectors per message.
 const BATCH: usize = 4 << 20;
@@ -140,9 +144,15 @@ pub(super) fn slice(vectors: &Vectors, from: usize, rows: usize) -> Result<Array
     let values: ArrayRef = if vectors.element() == Element::F16 {
         let mut values = Vec::with_capacity(rows * dim);
         for row in range.clone() {
-            let half = vectors.half_row(row).filter(|half| half.len() == dim);
-            values.extend_from_slice(half.unwrap_or_default());
-            values.resize((row - from + 1) * dim, Default::default());
+            match vectors.half_row(row).filter(|half| half.len() == dim) {
+                Some(half) => values.extend_from_slice(half),
+                // Memory that is not aligned to its type is read by the byte. No value changes: each was half before.
+                None => {
+                    let mut row_values = vec![0.0; dim];
+                    vectors.copy_row(row, &mut row_values);
+                    values.extend(row_values.into_iter().map(Half::from_f32));
+                }
+            }
         }
         Arc::new(Float16Array::from(values))
     } else {
