@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from operator import index as as_int
 from os import fspath
 from ssl import get_default_verify_paths
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from typing import SupportsIndex
 
     from ruvector._ruvector import FlightClient as Native
+    from ruvector.typing import IdColumn, Metric, VectorSource
 
 __all__ = ["FlightClient", "connect"]
 
@@ -75,7 +77,7 @@ def connect(
         timeout,
         retries,
     )
-    return FlightClient(native, {"token": token, "roots": roots, "certificate": certificate})
+    return FlightClient(native)
 
 
 class FlightClient:
@@ -86,11 +88,10 @@ class FlightClient:
     that cannot be reached is a `BackendError` that is ``retryable``.
     """
 
-    __slots__ = ("_native", "_reached")
+    __slots__ = ("_native",)
 
-    def __init__(self, native: Native, reached: dict[str, Any]) -> None:
+    def __init__(self, native: Native) -> None:
         self._native = native
-        self._reached = reached
 
     @property
     def location(self) -> str:
@@ -103,7 +104,54 @@ class FlightClient:
 
     def list(self) -> list[str]:
         """Return the names that may be asked for, sorted."""
-        return sorted(each["name"] for each in self._ask("list")["collections"])
+        return sorted(self._ask("list")["collections"])
+
+    def build(
+        self,
+        name: str,
+        data: VectorSource,
+        *,
+        ids: IdColumn | str | None = None,
+        metric: Metric = "l2sq",
+        bits: SupportsIndex = 1,
+        nlist: SupportsIndex | None = None,
+        seed: SupportsIndex = 0,
+        replace: bool = False,
+        column: str | None = None,
+    ) -> RemoteCollection:
+        """
+        Let the server build an index of rows that are sent, and return it.
+
+        Nobody sees anything of it before it is whole.
+
+        Parameters
+        ----------
+        name
+            Its name: letters, digits, ``_``, ``-`` and ``.``.
+        data, ids, metric, bits, nlist, seed, column
+            As in `ruvector.build`.
+        replace
+            Whether it may take the place of another one.
+
+        Raises
+        ------
+        InvalidParameter
+            If there is one of this name, or an argument cannot be meant.
+        InvalidVector, InvalidVectorType, DuplicateId, EmptyIndex
+            As in `ruvector.build`.
+        PolicyDenied
+            If the caller may not build.
+        """
+        ask: dict[str, Any] = {
+            "collection": name,
+            "metric": metric,
+            "bits": as_int(bits),
+            "nlist": None if nlist is None else as_int(nlist),
+            "seed": as_int(seed),
+            "replace": replace,
+        }
+        self._native.put(json.dumps({"build": ask}), data, ids, column)
+        return self.collection(name)
 
     def stats(self) -> dict[str, Any]:
         """Return what the server tells of all its collections."""

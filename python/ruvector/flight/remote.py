@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, cast
 
+from ruvector._ruvector import open as open_index
 from ruvector.presets.base import refuse
 
 if TYPE_CHECKING:
+    from os import PathLike
     from typing import SupportsIndex
 
-    from ruvector._ruvector import FlightClient, FlightRemote, Hits
-    from ruvector.typing import IdType, Metric, Queries
+    from ruvector._ruvector import FlightClient, FlightRemote, Hits, Index, LakeRows
+    from ruvector.typing import IdColumn, IdType, Metric, Queries, VectorSource
 
 __all__ = ["RemoteCollection"]
 
@@ -133,6 +135,125 @@ class RemoteCollection:
 
         found = self.search(queries, k, recall=recall)
         return recall_at_k(found, self.search(queries, k, exact=True))
+
+    def add(self, data: VectorSource, *, ids: IdColumn | str | None = None, column: str | None = None) -> int:
+        """
+        Add rows, and return how many, as `Index.add` does.
+
+        They go in batches. A batch is added whole or not at all; the ones before one that is refused stay.
+
+        Raises
+        ------
+        DuplicateId, InvalidVector, InvalidVectorType, InvalidParameter, DimensionMismatch
+            As in `Index.add`.
+        PolicyDenied
+            If the caller may not write.
+        """
+        told = self._client.put(self._ask("append"), data, ids, column)
+        return json.loads(told[-1])["rows"] if told else 0
+
+    def upsert(self, data: VectorSource, *, ids: IdColumn | str, column: str | None = None) -> int:
+        """
+        Add rows, in place of those with the same ids, and return how many were replaced.
+
+        Raises
+        ------
+        InvalidVector, InvalidVectorType, InvalidParameter, DimensionMismatch, PolicyDenied
+            As `add`.
+        """
+        told = self._client.put(self._ask("upsert"), data, ids, column)
+        return sum(json.loads(each)["replaced"] for each in told)
+
+    def delete(self, ids: IdColumn) -> int:
+        """
+        Delete rows, and return how many there were.
+
+        Raises
+        ------
+        InvalidParameter, PolicyDenied
+            As `add`.
+        """
+        told = self._client.delete(self._ask("delete"), ids)
+        return sum(json.loads(each)["deleted"] for each in told)
+
+    def compact(self, *, retrain: bool | None = None, save: bool = False) -> dict[str, Any]:
+        """
+        Let the server make one segment of all rows, as `Index.compact` does.
+
+        Parameters
+        ----------
+        retrain
+            As in `Index.compact`.
+        save
+            Whether the index is written to its file then, if it has one.
+
+        Raises
+        ------
+        InvalidParameter
+            If it is no index, or has no file.
+        PolicyDenied
+            If the caller may not write.
+        """
+        body = {"collection": self._name, "retrain": retrain, "save": save}
+        (answer,) = self._client.action("compact", json.dumps(body), again=False)
+        return cast("dict[str, Any]", json.loads(answer))
+
+    def stats(self) -> dict[str, Any]:
+        """Return what the server tells of it: rows, dimensions, metric, bytes, generation and more."""
+        (answer,) = self._client.action("stats", json.dumps({"collection": self._name}), again=True)
+        return cast("dict[str, Any]", json.loads(answer))
+
+    def scan(self, columns: list[str] | None = None) -> LakeRows:
+        """
+        Return its rows: ids and vectors of an index, all columns of a collection of a lake.
+
+        Parameters
+        ----------
+        columns
+            The columns, in this order. Default: all.
+
+        Returns
+        -------
+        LakeRows
+            A stream with ``__arrow_c_stream__``, to be read once: ``polars.DataFrame(rows)``. Batches come as
+            they are read.
+
+        Raises
+        ------
+        InvalidParameter
+            If it has no such column.
+        InvalidVectorType
+            If it is an index of codes only.
+        """
+        ask: dict[str, Any] = {"collection": self._name}
+        if columns is not None:
+            ask["columns"] = columns
+        return self._client.rows(json.dumps({"scan": ask}))
+
+    def download(self, path: str | PathLike[str] | None = None) -> Index:
+        """
+        Return the index itself, compared with its digests.
+
+        Parameters
+        ----------
+        path
+            Where it is saved; it is opened from there then. Default: it is kept in memory.
+
+        Raises
+        ------
+        InvalidParameter
+            If it is no index.
+        PersistError
+            If it cannot be saved.
+        """
+        index = self._client.index(json.dumps({"index": {"collection": self._name}}))
+        if path is None:
+            return index
+        index.save(path)
+        return open_index(path)
+
+    def _ask(self, verb: str) -> str:
+        return json.dumps({verb: {"collection": self._name}})
 
     def __repr__(self) -> str:
         """Return server and name."""

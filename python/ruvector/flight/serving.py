@@ -70,20 +70,31 @@ class Limits:
     message_bytes
         Bytes of one message, either way. Default: 256 MiB.
     client_bytes
-        Bytes of requests and answers of one client that are in memory at once. Default: 1 GiB.
+        Bytes of one client's requests that are in memory at once, and of the answers to them as many again.
+        Default: 1 GiB.
+    upload_bytes
+        How much of what one client uploads is kept from message to message, for indexes to be built of it.
+        Default: 4 GiB.
     client_calls
         Calls of one client at once. Default: 256.
     deadline
         Seconds that any call may take; clients may ask for less. Default: as long as it takes.
     k
         Neighbours per query. Default: 10,000.
+    connections
+        Connections of all clients at once; more wait to be accepted. Default: 1024.
+    handshake
+        Seconds that a connection may take until it speaks HTTP/2. Default: 10.
     """
 
     message_bytes: int | None = None
     client_bytes: int | None = None
+    upload_bytes: int | None = None
     client_calls: int | None = None
     deadline: float | None = None
     k: int | None = None
+    connections: int | None = None
+    handshake: float | None = None
 
 
 def serve(
@@ -228,6 +239,11 @@ class FlightServer:
     def port(self) -> int:
         """The port it listens on."""
         return self._native.address()[1]
+
+    @property
+    def metrics(self) -> str | None:
+        """Where Prometheus reads its figures; None for nowhere."""
+        return self._native.metrics()
 
     @property
     def running(self) -> bool:

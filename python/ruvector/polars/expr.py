@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ruvector._ruvector import Index
+    from ruvector.flight import RemoteCollection
     from ruvector.lake import LakeCollection
     from ruvector.typing import Filter, Metric
 
@@ -26,7 +27,7 @@ __all__ = ["distance", "knn"]
 
 def knn(
     expr: pl.Expr | str,
-    index: Index | LakeCollection,
+    index: Index | LakeCollection | RemoteCollection,
     k: SupportsIndex = 10,
     *,
     filter: Filter | None = None,
@@ -51,7 +52,8 @@ def knn(
     index
         What to search. The eight indexes used last in expressions are kept in memory, so that one that no
         variable holds is still there when the plan runs. A collection of a lake is searched in the state that
-        it has when the plan runs: its backend is asked for each batch, as its consistency says.
+        it has when the plan runs: its backend is asked for each batch, as its consistency says. A collection
+        of a server (`ruvector.flight.connect`) is searched there, batch by batch.
     filter
         The rows that may be found, as in `Index.search`. The expression holds the ids that are allowed now:
         rows that are added later are not found.

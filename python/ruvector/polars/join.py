@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, SupportsIndex
 
     from ruvector._ruvector import Index
+    from ruvector.flight import RemoteCollection
     from ruvector.lake import LakeCollection
     from ruvector.typing import Filter, IdType, Metric
 
@@ -42,7 +43,7 @@ def knn_join(
     k: SupportsIndex = 10,
     how: How = "inner",
     metric: Metric | None = None,
-    index: Index | LakeCollection | None = None,
+    index: Index | LakeCollection | RemoteCollection | None = None,
     id: str | None = None,
     filter: Filter | None = None,
     recall: float = 0.99,
@@ -75,7 +76,7 @@ def knn_join(
     metric
         The distance, ``"l2sq"`` by default. An index brings its own.
     index
-        An index over the right frame, or the collection of a lake that holds its rows.
+        An index over the right frame, or the collection of a lake or of a server that holds its rows.
     id
         A column of the right frame whose values identify its rows, integers or strings; with `index`, the
         one whose values are the index's ids. Default: the row number. The right frame is read twice then,
@@ -194,7 +195,11 @@ class _Join:
         self.right_on = self.keys.right or ""
 
     def with_index(
-        self, index: Index | LakeCollection, filter: Filter | None = None, *, keep: bool = True
+        self,
+        index: Index | LakeCollection | RemoteCollection,
+        filter: Filter | None = None,
+        *,
+        keep: bool = True,
     ) -> pl.LazyFrame:
         """Search an index that is there."""
         options = self.options | plugin.index_options(index, filter, keep=keep)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import SupportsIndex
 
     from ruvector._ruvector import Index
+    from ruvector.flight import RemoteCollection
     from ruvector.lake import LakeCollection
     from ruvector.polars.expr import Vector
     from ruvector.typing import Filter, Metric, ProgressCallback
@@ -28,7 +29,7 @@ class ExprNamespace:
 
     def knn(
         self,
-        index: Index | LakeCollection,
+        index: Index | LakeCollection | RemoteCollection,
         k: SupportsIndex = 10,
         *,
         filter: Filter | None = None,
@@ -95,7 +96,7 @@ class _FrameNamespace(Generic[join.Frame]):
         k: SupportsIndex = 10,
         how: join.How = "inner",
         metric: Metric | None = None,
-        index: Index | LakeCollection | None = None,
+        index: Index | LakeCollection | RemoteCollection | None = None,
         id: str | None = None,
         filter: Filter | None = None,
         recall: float = 0.99,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from ruvector._ruvector import Index
+    from ruvector.flight import RemoteCollection
     from ruvector.lake import LakeCollection
     from ruvector.typing import Filter
 
@@ -92,7 +93,7 @@ def search_options(
 
 
 def index_options(
-    index: Index | LakeCollection, filter: Filter | None = None, *, keep: bool = True
+    index: Index | LakeCollection | RemoteCollection, filter: Filter | None = None, *, keep: bool = True
 ) -> dict[str, Any]:
     """Return how a plan names what it searches, and what has to be known of it when the plan is made."""
     if isinstance(index, _ruvector.Index):
@@ -102,6 +103,11 @@ def index_options(
         reference = _ruvector.plan_reference(index.target, keep=keep)
     allowed = None
     if filter is not None:
-        state = index if isinstance(index, _ruvector.Index) else index.index()
+        if isinstance(index, _ruvector.Index):
+            state = index
+        elif isinstance(index.target, _ruvector.LakeTarget):
+            state = index.index()
+        else:
+            raise refuse("filter", "None for a collection of a server: it takes ids in search", "a filter")
         allowed = _ruvector.plan_filter(state, filter)
     return {"index": reference, "dim": dim, "id_type": id_type, "filter": allowed}

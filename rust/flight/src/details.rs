@@ -1,5 +1,7 @@
 //! The attributes that an error has in `ruvector.errors`, for clients to raise the same one.
 
+use std::fmt::Write;
+
 use ruvector_lake::Error;
 use serde_json::{Value, json};
 use tonic::{Status, metadata::MetadataValue};
@@ -28,7 +30,8 @@ fn ascii(text: &str) -> String {
             escaped.push(character);
         } else {
             for unit in character.encode_utf16(&mut [0; 2]) {
-                escaped.push_str(&format!("\\u{unit:04x}"));
+                // A text takes whatever is written to it.
+                let _written = write!(escaped, "\\u{unit:04x}");
             }
         }
     }

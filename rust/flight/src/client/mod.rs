@@ -7,6 +7,7 @@ mod connect;
 mod describe;
 mod refused;
 mod retry;
+mod rows;
 mod search;
 mod streams;
 
@@ -26,6 +27,7 @@ use tonic::{
 
 pub use describe::Description;
 pub use refused::Refused;
+pub use rows::Arriving;
 use streams::Streams;
 
 /// Bytes of one message at most, either way.

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, FixedSizeListArray, Float32Array, LargeListArray, RecordBatch, cast::AsArray};
-use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_array::{ArrayRef, LargeListArray, RecordBatch, cast::AsArray};
+use arrow_buffer::{OffsetBuffer, ScalarBuffer};
+use arrow_schema::{Field, Schema, SchemaRef};
 use ruvector_core::{Hits, Vectors};
 
-use super::{Client, Refused, streams::Exchange};
+use super::{
+    Client, Refused,
+    rows::{list, slice},
+    streams::Exchange,
+};
 use crate::{
     ask::{ExchangeAsk, SearchAsk, StateOf},
     question::EXACT,
@@ -27,7 +31,7 @@ impl Client {
         ask.column = Some(COLUMN.into());
         let descriptor = serde_json::to_string(&ExchangeAsk::Search(ask))
             .map_err(|error| Refused::server(self.location(), error))?;
-        let key = format!("{} {descriptor}", queries.dim());
+        let key = format!("{} {descriptor}", list(queries));
         self.repeated(true, || async {
             if let Some(mut stream) = self.idle(&key) {
                 match self.answers(&mut stream, queries).await {
@@ -40,7 +44,7 @@ impl Client {
                     Err(refused) => return Err(refused),
                 }
             }
-            let mut stream = self.open(&descriptor, schema(queries.dim())).await?;
+            let mut stream = self.open(&descriptor, schema(queries)).await?;
             let hits = self.answers(&mut stream, queries).await?;
             self.keep(key.clone(), stream);
             Ok(hits)
@@ -73,10 +77,8 @@ impl Client {
 /// The name of the column of queries.
 const COLUMN: &str = "queries";
 
-fn schema(dim: usize) -> SchemaRef {
-    let item = Arc::new(Field::new("item", DataType::Float32, true));
-    let vectors = DataType::FixedSizeList(item, i32::try_from(dim).unwrap_or(i32::MAX));
-    Arc::new(Schema::new(vec![Field::new(COLUMN, vectors, true)]))
+fn schema(queries: &Vectors) -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new(COLUMN, list(queries), true)]))
 }
 
 /// The answer to no question.
@@ -100,17 +102,9 @@ fn large(column: &ArrayRef) -> Option<LargeListArray> {
 fn batches(queries: &Vectors) -> impl Iterator<Item = RecordBatch> {
     let (dim, len) = (queries.dim(), queries.len());
     let rows = (BATCH / (dim.max(1) * size_of::<f32>())).max(1);
+    let schema = schema(queries);
     (0..len).step_by(rows).filter_map(move |start| {
-        let rows = start..len.min(start + rows);
-        let mut values = vec![0.0; rows.len() * dim];
-        queries.copy_rows(rows.clone(), &mut values);
-        let nulls =
-            (queries.null_count() > 0).then(|| NullBuffer::from_iter(rows.map(|row| !queries.is_null(row))));
-        let DataType::FixedSizeList(item, width) = schema(dim).field(0).data_type().clone() else {
-            return None;
-        };
-        let values: ArrayRef = Arc::new(Float32Array::from(values));
-        let vectors = FixedSizeListArray::try_new(item, width, values, nulls).ok()?;
-        RecordBatch::try_new(schema(dim), vec![Arc::new(vectors)]).ok()
+        let vectors = slice(queries, start, rows.min(len - start)).ok()?;
+        RecordBatch::try_new(SchemaRef::clone(&schema), vec![vectors]).ok()
     })
 }

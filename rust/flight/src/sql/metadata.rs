@@ -55,7 +55,7 @@ pub(super) async fn read(asker: &Asker, command: Command) -> Result<Answers<Flig
 
 fn send(asker: &Asker, batch: RecordBatch) -> Result<Answers<FlightData>, Status> {
     let schema = batch.schema();
-    Ok(outgoing(&asker.call, schema, futures::stream::iter([Ok(batch)])))
+    Ok(outgoing(&asker.call, &schema, futures::stream::iter([Ok(batch)])))
 }
 
 async fn there(asker: &Asker, with_columns: bool) -> Result<Vec<Namespace>, Status> {

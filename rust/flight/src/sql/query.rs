@@ -73,7 +73,7 @@ pub(super) fn read(asker: &Asker, ticket: &TicketStatementQuery) -> Result<Answe
     let rows = answer.stream(move || {
         let _reading = held.take(&tenant, &handle);
     });
-    Ok(outgoing(&asker.call, schema, rows))
+    Ok(outgoing(&asker.call, &schema, rows))
 }
 
 /// The columns of a statement's answer.

@@ -4,13 +4,23 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use pyo3::prelude::*;
 use ruvector_core::Error;
-use ruvector_flight::client::Options;
+use ruvector_flight::{
+    ask::{GetAsk, PutAsk, parse},
+    client::Options,
+};
+use serde::de::DeserializeOwned;
 
 use super::{
     connection::Connection,
     remote::{PyRemote, Remote},
 };
-use crate::{args::Whole, error::Result};
+use crate::{
+    args::Whole,
+    error::Result,
+    index::PyIndex,
+    input::{Given, Role},
+    lake::PyRows,
+};
 
 /// A client of a server.
 #[pyclass(name = "FlightClient", module = "ruvector", frozen)]
@@ -52,4 +62,48 @@ impl PyFlightClient {
     fn action(&self, py: Python<'_>, kind: &str, body: &str, again: bool) -> Result<Vec<String>> {
         self.0.wait(py, |client| async move { client.action(kind, body, again).await })
     }
+
+    /// Sends rows: `ask` says, as JSON, what becomes of them. Returns what the server says to each batch.
+    #[pyo3(signature = (ask, data, ids, column))]
+    fn put(
+        &self,
+        py: Python<'_>,
+        ask: &str,
+        data: &Bound<'_, PyAny>,
+        ids: Option<&Bound<'_, PyAny>>,
+        column: Option<&str>,
+    ) -> Result<Vec<String>> {
+        let ask: PutAsk = read(ask)?;
+        let given = Given::read(data, Role::Vectors)?;
+        let vectors = given.vectors(py, column, None)?;
+        let ids = match (&ask, ids) {
+            (PutAsk::Upsert(_), Some(ids)) => Some(given.repeated_ids(ids)?),
+            (_, ids) => given.ids(ids, vectors.len())?,
+        };
+        self.0.wait(py, |client| async move { client.put(&ask, Some(vectors), ids).await })
+    }
+
+    /// Sends ids of rows that go.
+    fn delete(&self, py: Python<'_>, ask: &str, ids: &Bound<'_, PyAny>) -> Result<Vec<String>> {
+        let ask: PutAsk = read(ask)?;
+        let ids = Given::read(ids, Role::Ids)?.list()?;
+        self.0.wait(py, |client| async move { client.put(&ask, None, Some(ids)).await })
+    }
+
+    /// A stream of what a ticket stands for.
+    fn rows(&self, py: Python<'_>, ask: &str) -> Result<PyRows> {
+        let ask: GetAsk = read(ask)?;
+        let rows = self.0.wait(py, |client| async move { client.get(&ask).await })?;
+        Ok(PyRows::new(Box::new(rows)))
+    }
+
+    /// An index, in memory here.
+    fn index(&self, py: Python<'_>, ask: &str) -> Result<PyIndex> {
+        let ask: GetAsk = read(ask)?;
+        Ok(PyIndex::new(self.0.wait(py, |client| async move { client.index(&ask).await })?, None))
+    }
+}
+
+fn read<T: DeserializeOwned>(json: &str) -> Result<T> {
+    Ok(parse("ask", json.as_bytes())?)
 }

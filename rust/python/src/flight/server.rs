@@ -79,7 +79,10 @@ pub(crate) struct Run {
     tokens: Vec<TokenGiven>,
     message_bytes: Option<Whole>,
     client_bytes: Option<Whole>,
+    upload_bytes: Option<Whole>,
     client_calls: Option<Whole>,
+    connections: Option<Whole>,
+    handshake: Option<f64>,
     deadline: Option<f64>,
     k: Option<Whole>,
     metrics: Option<String>,
@@ -97,6 +100,8 @@ impl Run {
         let counts = [
             (&mut limits.message_bytes, self.message_bytes, "message_bytes"),
             (&mut limits.client_bytes, self.client_bytes, "client_bytes"),
+            (&mut limits.upload_bytes, self.upload_bytes, "upload_bytes"),
+            (&mut limits.connections, self.connections, "connections"),
             (&mut limits.client_calls, self.client_calls, "client_calls"),
             (&mut limits.k, self.k, "k"),
         ];
@@ -106,6 +111,9 @@ impl Run {
             }
         }
         limits.deadline = self.deadline.map(|deadline| seconds("deadline", deadline)).transpose()?;
+        if let Some(handshake) = self.handshake {
+            limits.handshake = seconds("handshake", handshake)?;
+        }
         let client_roots = self.client_roots;
         Ok(Config {
             listen: address("location", &self.listen)?,
@@ -143,6 +151,7 @@ pub(crate) struct PyFlightServer {
     server: Mutex<Option<Server>>,
     catalog: Arc<Catalog>,
     address: SocketAddr,
+    metrics: Option<SocketAddr>,
     /// The process that it runs in: a forked child has none of its threads.
     process: u32,
 }
@@ -165,8 +174,8 @@ pub(crate) fn flight_serve(
         let path = PathBuf::from(error.what);
         ruvector_lake::Error::Io { path, source: error.source.into() }
     })?;
-    let address = server.address();
-    Ok(PyFlightServer { server: Mutex::new(Some(server)), catalog, address, process: process::id() })
+    let (address, metrics) = (server.address(), server.metrics_address());
+    Ok(PyFlightServer { server: Mutex::new(Some(server)), catalog, address, metrics, process: process::id() })
 }
 
 impl PyFlightServer {
@@ -186,6 +195,11 @@ impl PyFlightServer {
     /// Where it listens: address and port.
     fn address(&self) -> (String, u16) {
         (self.address.ip().to_string(), self.address.port())
+    }
+
+    /// Where its figures are read.
+    fn metrics(&self) -> Option<String> {
+        self.metrics.map(|metrics| metrics.to_string())
     }
 
     /// Gives something a name.
