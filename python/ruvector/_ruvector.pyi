@@ -37,6 +37,8 @@ from ruvector.typing import (
 
 __all__ = [
     "ArrowColumn",
+    "FlightClient",
+    "FlightRemote",
     "FlightServer",
     "Hits",
     "Index",
@@ -64,6 +66,7 @@ __all__ = [
     "cpu_features",
     "distance",
     "exact_search",
+    "flight_connect",
     "flight_serve",
     "is_rbpx1",
     "lake_async_threads",
@@ -485,7 +488,7 @@ def buffer_addresses(data: VectorSource, column: str | None = None) -> list[int]
     copied.
     """
 
-def plan_reference(index: Index | LakeTarget, *, keep: bool = True) -> dict[str, str | None]:
+def plan_reference(index: Index | LakeTarget | FlightRemote, *, keep: bool = True) -> dict[str, str | None]:
     """Return how a query plan should name an index. For `ruvector.polars`."""
 
 def plan_filter(index: Index, filter: Filter) -> dict[str, bytes | list[str]]:
@@ -1698,6 +1701,36 @@ class FlightTenant:
     def knows(self, name: str) -> bool: ...
     def find(self, name: str) -> Index: ...
 
+@final
+class FlightClient:
+    def location(self) -> str: ...
+    def remote(self, collection: str) -> FlightRemote: ...
+    def action(self, kind: str, body: str, again: bool) -> list[str]: ...
+
+@final
+class FlightRemote:
+    def describe(self) -> tuple[int, IdType, int, Metric]: ...
+    def search(
+        self,
+        queries: Queries,
+        k: SupportsIndex,
+        ids: str | None,
+        *,
+        recall: float,
+        nprobe: SupportsIndex | None,
+        epsilon: float | None,
+        exact: bool,
+        rerank: bool,
+    ) -> Hits: ...
+
+def flight_connect(
+    location: str,
+    token: str | None,
+    roots: str | None,
+    certificate: tuple[str, str] | None,
+    timeout: float | None,
+    retries: SupportsIndex,
+) -> FlightClient: ...
 def flight_serve(
     served: list[tuple[str, FlightServed, str | None]],
     lake: Lake | None,

@@ -15,16 +15,22 @@ use ruvector_core::Pool;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
+    action,
     auth::Doorkeeper,
     call::Call,
     catalog::Catalog,
     config::Limits,
     exchange::exchange,
+    get::get,
+    info,
+    jobs::Jobs,
     log::Log,
     metrics::Metrics,
+    pins::Pins,
+    poll::poll,
+    put::put,
     quota::Quotas,
     sql::{self, Sql},
-    wire::malformed,
 };
 
 /// What all calls share.
@@ -37,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
     pub(crate) pool: Pool,
+    pub(crate) pins: Pins,
+    pub(crate) jobs: Jobs,
     /// No more calls are taken.
     pub(crate) stopping: AtomicBool,
     /// Calls that are under way end now.
@@ -69,44 +77,56 @@ impl FlightService for Service {
 
     async fn list_flights(
         &self,
-        _request: Request<Criteria>,
+        request: Request<Criteria>,
     ) -> Result<Response<Self::ListFlightsStream>, Status> {
-        Err(Status::unimplemented("list_flights"))
+        let call = Call::begin(&self.0, "ListFlights", &request)?;
+        let criteria = request.into_inner();
+        let answers = call.clone().stream(async move { info::list(&call, &criteria) }).await?;
+        Ok(Response::new(answers))
     }
 
     async fn get_flight_info(
         &self,
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
-        if let Some(command) = sql::command(&request.get_ref().cmd) {
-            let call = Call::begin(&self.0, "GetFlightInfo", &request)?;
-            let info = sql::flight_info(&call, command, request.into_inner());
-            return call.clone().answer(info).await.map(Response::new);
+        let call = Call::begin(&self.0, "GetFlightInfo", &request)?;
+        let descriptor = request.into_inner();
+        if let Some(command) = sql::command(&descriptor.cmd) {
+            let told = sql::flight_info(&call, command, descriptor);
+            return call.clone().answer(told).await.map(Response::new);
         }
-        Err(Status::unimplemented("get_flight_info"))
+        let told = call.clone().answer(async move { info::info(&call, descriptor) }).await?;
+        Ok(Response::new(told))
     }
 
     async fn poll_flight_info(
         &self,
-        _request: Request<FlightDescriptor>,
+        request: Request<FlightDescriptor>,
     ) -> Result<Response<PollInfo>, Status> {
-        Err(Status::unimplemented("poll_flight_info"))
+        let call = Call::begin(&self.0, "PollFlightInfo", &request)?;
+        let descriptor = request.into_inner();
+        let told = call.clone().answer(async move { poll(&call, &descriptor) }).await?;
+        Ok(Response::new(told))
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
-        if let Some(command) = sql::command(&request.get_ref().cmd) {
-            let call = Call::begin(&self.0, "GetSchema", &request)?;
+        let call = Call::begin(&self.0, "GetSchema", &request)?;
+        let descriptor = request.into_inner();
+        if let Some(command) = sql::command(&descriptor.cmd) {
             return call.clone().answer(sql::schema(&call, command)).await.map(Response::new);
         }
-        Err(Status::unimplemented("get_schema"))
+        let told = call.clone().answer(async move { info::schema(&call, &descriptor) }).await?;
+        Ok(Response::new(told))
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
-        if let Some(command) = sql::command(&request.get_ref().ticket) {
-            let call = Call::begin(&self.0, "DoGet", &request)?;
+        let call = Call::begin(&self.0, "DoGet", &request)?;
+        let ticket = request.into_inner();
+        if let Some(command) = sql::command(&ticket.ticket) {
             return call.clone().stream(sql::get(&call, command)).await.map(Response::new);
         }
-        Err(Status::unimplemented("do_get"))
+        let answers = call.clone().stream(async move { get(&call, &ticket.ticket) }).await?;
+        Ok(Response::new(answers))
     }
 
     async fn do_put(
@@ -114,28 +134,28 @@ impl FlightService for Service {
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoPutStream>, Status> {
         let call = Call::begin(&self.0, "DoPut", &request)?;
-        let mut messages = request.into_inner();
-        let first = messages.message().await?.ok_or_else(|| malformed("the stream is empty"))?;
-        let said = first.flight_descriptor.as_ref().map_or(&[][..], |descriptor| &descriptor.cmd);
-        if let Some(command) = sql::command(said) {
-            return call.clone().stream(sql::put(&call, command, first, messages)).await.map(Response::new);
-        }
-        Err(Status::unimplemented("do_put"))
+        let messages = request.into_inner();
+        let answers = call.clone().stream(async move { put(&call, messages).await }).await?;
+        Ok(Response::new(answers))
     }
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
-        if sql::is_action(request.get_ref()) {
-            let call = Call::begin(&self.0, "DoAction", &request)?;
-            return call.clone().stream(sql::act(&call, request.into_inner())).await.map(Response::new);
+        let call = Call::begin(&self.0, "DoAction", &request)?;
+        let asked = request.into_inner();
+        if sql::is_action(&asked) {
+            return call.clone().stream(sql::act(&call, asked)).await.map(Response::new);
         }
-        Err(Status::unimplemented("do_action"))
+        let answers = call.clone().stream(async move { action::act(&call, &asked) }).await?;
+        Ok(Response::new(answers))
     }
 
     async fn list_actions(
         &self,
-        _request: Request<Empty>,
+        request: Request<Empty>,
     ) -> Result<Response<Self::ListActionsStream>, Status> {
-        Err(Status::unimplemented("list_actions"))
+        let call = Call::begin(&self.0, "ListActions", &request)?;
+        let answers = call.stream(async move { Ok(action::types()) }).await?;
+        Ok(Response::new(answers))
     }
 
     async fn do_exchange(

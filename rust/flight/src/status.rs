@@ -6,12 +6,14 @@ use tonic::{Code, Status, metadata::MetadataValue};
 
 /// The header that carries the name of the class in `ruvector.errors`.
 pub(crate) const CLASS: &str = "ruvector-error";
+/// The header that carries the attributes of the error, as JSON.
+pub(crate) const DETAILS: &str = "ruvector-error-details";
 
 /// A refusal of the lake or of the core.
 pub(crate) fn refuse(error: impl Into<Error>) -> Status {
     let error = error.into();
     let (code, class) = meaning(&error);
-    named(code, class, error.to_string())
+    crate::details::with_details(named(code, class, error.to_string()), &error)
 }
 
 /// A refusal of our own.
@@ -29,6 +31,22 @@ pub(crate) fn unknown(name: &str) -> Status {
 /// Arguments that cannot be meant.
 pub(crate) fn invalid(name: &str, expected: &str, actual: impl std::fmt::Display) -> Status {
     named(Code::InvalidArgument, "InvalidParameter", format!("{name}: expected {expected}, got {actual}"))
+}
+
+/// The same error where rows are counted from the beginning of a stream, of which so many came before.
+pub(crate) fn rows_from(error: Error, before: usize) -> Error {
+    use ruvector_core::Error as Core;
+    let Error::Core(inner) = &error else { return error };
+    match &**inner {
+        Core::InvalidVector { column, row, reason } => {
+            let (column, reason) = (column.clone(), reason.clone());
+            Core::InvalidVector { column, row: before + row, reason }.into()
+        }
+        Core::DuplicateId { id, first, second } => {
+            Core::DuplicateId { id: id.clone(), first: *first, second: before + second }.into()
+        }
+        _ => error,
+    }
 }
 
 fn meaning(error: &Error) -> (Code, &'static str) {

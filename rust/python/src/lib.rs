@@ -46,7 +46,7 @@ mod _ruvector {
         build::{buffer_addresses, build, exact_search, open, recall_at_k},
         column::PyArrowColumn,
         cpu::{cpu_features, simd_level},
-        flight::{PyFlightServer, PyTenant, flight_serve},
+        flight::{PyFlightClient, PyFlightServer, PyRemote, PyTenant, flight_connect, flight_serve},
         hits::{PyHits, PyNestedHits},
         index::PyIndex,
         lake::{

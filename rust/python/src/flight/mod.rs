@@ -1,4 +1,4 @@
-//! Python's door to Arrow Flight: a server in this process.
+//! Python's door to Arrow Flight: a server in this process, and a client.
 
 #![allow(
     clippy::needless_pass_by_value,
@@ -6,10 +6,17 @@
     reason = "arguments and dicts as Python passes them"
 )]
 
+mod client;
+mod connection;
+mod raised;
+mod remote;
 mod server;
 mod sql;
 
 pub(crate) use self::{
+    client::{PyFlightClient, flight_connect},
+    raised::exception,
+    remote::{PyRemote, Remote},
     server::{PyFlightServer, flight_serve},
     sql::PyTenant,
 };

@@ -95,6 +95,7 @@ impl Iterator for Table {
         let external = |failure| match failure {
             Failure::Core(error) => ArrowError::ExternalError(Box::new(error)),
             Failure::Lake(error) => ArrowError::ExternalError(Box::new(error)),
+            Failure::Remote(error) => ArrowError::ExternalError(Box::new(error)),
             Failure::Python(error) => ArrowError::ExternalError(Box::new(error)),
         };
         self.batch().map_err(external).transpose()
