@@ -62,9 +62,9 @@ class Connection:
         catalog: str | None,
         schema: str | None,
         table: str,
-        create: bool,
+        create: bool,  # noqa: FBT001
         existing: str,
-        rows: object,  # noqa: FBT001
+        rows: object,
     ) -> int:
         """Write rows into a table, and return how many."""
         place = ".".join(quote(part) for part in (catalog, schema, table) if part is not None)
@@ -76,7 +76,7 @@ class Connection:
         self._cursor.register(COMING, pa.RecordBatchReader.from_stream(rows))
         try:
             if there and existing == "append":
-                text = f"INSERT INTO {place} BY NAME FROM {COMING}"  # noqa: S608 - names are quoted
+                text = f"INSERT INTO {place} BY NAME FROM {COMING}"
             else:
                 replace = "OR REPLACE " if there else ""
                 text = f"CREATE {replace}TABLE {place} AS FROM {COMING}"
