@@ -39,10 +39,9 @@ class Connection:
     def run(self, sql: str, row: object = None) -> Any:  # noqa: ANN401 - a pyarrow.RecordBatchReader
         """Run a statement, and return a reader of its rows."""
         statement = one(self._cursor, sql)
-        relation = self._cursor.sql(statement.query, params=values(statement.named_parameters, row))
-        if relation is None:
+        untyped: Any = self._cursor.sql(statement.query, params=values(statement.named_parameters, row))
+        if untyped is None:  # as DuckDB 1 answers what has no rows
             return pa.RecordBatchReader.from_batches(pa.schema([("Count", pa.int64())]), [])
-        untyped: Any = relation
         read: Callable[[int], Any] = getattr(untyped, "to_arrow_reader", None) or untyped.fetch_arrow_reader
         return read(BATCH)
 
