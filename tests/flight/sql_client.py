@@ -34,11 +34,11 @@ def serve(indexes: dict[str, rv.Index], **how: Any) -> FlightServer:
 
 
 def token(name: str, **how: Any) -> Token:
-    return rv.flight.Token(secret=f"secret of {name}", principal=name, **{"verbs": ("search", "sql"), **how})
+    return rv.flight.Token(secret=f"secret-of-{name}", principal=name, **{"verbs": ("search", "sql"), **how})
 
 
 def connect(server: FlightServer, who: str | None = None, **how: Any) -> Any:
-    options = {} if who is None else {"username": who, "password": f"secret of {who}"}
+    options = {} if who is None else {"username": who, "password": f"secret-of-{who}"}
     return _dbapi.connect(server.location, db_kwargs=options, **{"autocommit": True, **how})
 
 

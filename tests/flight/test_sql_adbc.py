@@ -176,11 +176,10 @@ def test_the_database_tells_what_there_is(connection: Any, cursor: Any) -> None:
 
 
 def test_messages_say_what_was_wrong_and_nothing_of_the_server(cursor: Any) -> None:
-    with pytest.raises(Exception, match="INVALID_ARGUMENT.*Parser Error: syntax error at or near"):
+    with pytest.raises(Exception, match=r"INVALID_ARGUMENT.*Parser Error: syntax error at or near"):
         cursor.execute("SELEC 1")
     with pytest.raises(Exception, match="dimension mismatch: the index has 8, query has 1") as raised:
-        cursor.execute("SELECT * FROM ruvector_knn('docs', [1.0])")
-        cursor.fetchall()
+        rows(cursor, "SELECT * FROM ruvector_knn('docs', [1.0])")
     assert "Traceback" not in str(raised.value)
     assert ".py" not in str(raised.value)
 

@@ -161,7 +161,7 @@ def test_a_statement_takes_no_more_memory_than_its_database_may(ann: Any) -> Non
     with pytest.raises(Exception, match="Out of Memory") as raised:
         rows(
             ann,
-            "SELECT count(*) FROM (SELECT DISTINCT hash(i), hash(i + 1), hash(i + 2) FROM range(100000000) t(i))",
+            "SELECT count(*) FROM (SELECT DISTINCT hash(i), hash(i + 1) FROM range(100000000) t(i))",
         )
     assert "/" not in str(raised.value).partition("Out of Memory")[2].partition("(")[0]
     assert rows(ann, "SELECT 1") == [(1,)]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ruvector._sql.catalog import Catalog, Nameable
 
-__all__ = ["macros", "register", "reading", "unregister"]
+__all__ = ["macros", "reading", "register", "unregister"]
 
 # The files of macros, in the order they are needed.
 MACROS = ("statement", "search", "within", "vectors", "indexes")

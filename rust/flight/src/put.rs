@@ -20,6 +20,7 @@ use crate::{
     call::{Answers, Call},
     catalog::Source,
     place::Place,
+    sql,
     status::{CLASS, invalid, refuse, rows_from},
     wire::{Incoming, malformed, vector_column, vectors},
 };
@@ -30,9 +31,13 @@ const ID: &str = "id";
 /// Takes what a client streams.
 pub(crate) async fn put(
     call: &Call,
-    first: FlightData,
-    messages: Streaming<FlightData>,
+    mut messages: Streaming<FlightData>,
 ) -> Result<Answers<PutResult>, Status> {
+    let first = messages.message().await?.ok_or_else(|| malformed("the stream is empty"))?;
+    let said = first.flight_descriptor.as_ref().map_or(&[][..], |descriptor| &descriptor.cmd);
+    if let Some(command) = sql::command(said) {
+        return sql::put(call, command, first, messages).await;
+    }
     let incoming = Incoming::open_with(call, first, messages).await?;
     if incoming.descriptor.r#type() != DescriptorType::Cmd {
         return Err(malformed("a descriptor without a command: what is to be done with the rows?"));

@@ -31,7 +31,6 @@ use crate::{
     put::put,
     quota::Quotas,
     sql::{self, Sql},
-    wire::malformed,
 };
 
 /// What all calls share.
@@ -135,16 +134,9 @@ impl FlightService for Service {
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoPutStream>, Status> {
         let call = Call::begin(&self.0, "DoPut", &request)?;
-        let mut messages = request.into_inner();
-        let answers = call.clone().stream(async move {
-            let first = messages.message().await?.ok_or_else(|| malformed("the stream is empty"))?;
-            let said = first.flight_descriptor.as_ref().map_or(&[][..], |descriptor| &descriptor.cmd);
-            match sql::command(said) {
-                Some(command) => sql::put(&call, command, first, messages).await,
-                None => put(&call, first, messages).await,
-            }
-        });
-        Ok(Response::new(answers.await?))
+        let messages = request.into_inner();
+        let answers = call.clone().stream(async move { put(&call, messages).await }).await?;
+        Ok(Response::new(answers))
     }
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {

@@ -39,10 +39,9 @@ class Connection:
     def run(self, sql: str, row: object = None) -> Any:  # noqa: ANN401 - a pyarrow.RecordBatchReader
         """Run a statement, and return a reader of its rows."""
         statement = one(self._cursor, sql)
-        relation = self._cursor.sql(statement.query, params=values(statement.named_parameters, row))
-        if relation is None:
+        untyped: Any = self._cursor.sql(statement.query, params=values(statement.named_parameters, row))
+        if untyped is None:  # as DuckDB 1 answers what has no rows
             return pa.RecordBatchReader.from_batches(pa.schema([("Count", pa.int64())]), [])
-        untyped: Any = relation
         read: Callable[[int], Any] = getattr(untyped, "to_arrow_reader", None) or untyped.fetch_arrow_reader
         return read(BATCH)
 
@@ -62,9 +61,9 @@ class Connection:
         catalog: str | None,
         schema: str | None,
         table: str,
-        create: bool,
+        create: bool,  # noqa: FBT001
         existing: str,
-        rows: object,  # noqa: FBT001
+        rows: object,
     ) -> int:
         """Write rows into a table, and return how many."""
         place = ".".join(quote(part) for part in (catalog, schema, table) if part is not None)
@@ -76,7 +75,7 @@ class Connection:
         self._cursor.register(COMING, pa.RecordBatchReader.from_stream(rows))
         try:
             if there and existing == "append":
-                text = f"INSERT INTO {place} BY NAME FROM {COMING}"  # noqa: S608 - names are quoted
+                text = f"INSERT INTO {place} BY NAME FROM {COMING}"
             else:
                 replace = "OR REPLACE " if there else ""
                 text = f"CREATE {replace}TABLE {place} AS FROM {COMING}"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Key", "is_there", "keys", "tables"]
 
 Key: TypeAlias = "tuple[str, str, str, list[str], str | None, str | None, list[str]]"
-"""Catalog, schema, table, columns, name; for a foreign key the table it points into, and the columns there."""
+"""Catalog, schema, table, columns, name; for a foreign key the table it points into and the columns there."""
 
 SCHEMAS = """
 SELECT database_name, schema_name FROM duckdb_schemas()
@@ -59,7 +59,8 @@ def is_there(cursor: DuckDBPyConnection, catalog: str | None, schema: str | None
     """Tell whether there is a table or a view of this name."""
     known = (
         "SELECT count(*) FROM information_schema.tables WHERE lower(table_name) = lower($1) "
-        "AND table_catalog = coalesce($2, current_database()) AND table_schema = coalesce($3, current_schema())"
+        "AND table_catalog = coalesce($2, current_database()) "
+        "AND table_schema = coalesce($3, current_schema())"
     )
     (count,) = cursor.execute(known, [table, catalog, schema]).fetchall()[0]
     return bool(count)

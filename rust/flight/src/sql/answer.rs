@@ -99,13 +99,13 @@ impl Answer {
     fn next(&self) -> Result<Option<RecordBatch>> {
         let mut left = self.lock();
         match &mut *left {
-            Left::Coming(rows) => match rows.next() {
-                Some(batch) => batch.map(Some).map_err(broken),
-                None => {
+            Left::Coming(rows) => {
+                let next = rows.next().transpose().map_err(broken)?;
+                if next.is_none() {
                     *left = Left::Kept(VecDeque::new());
-                    Ok(None)
                 }
-            },
+                Ok(next)
+            }
             Left::Kept(rows) => rows.pop_front().transpose(),
             Left::Lost => Err(SqlError::Refused(
                 "the rows are gone: the next statement of the transaction began before they were read".into(),

@@ -42,13 +42,16 @@ pub(super) async fn ingest(
     let fed = async move {
         loop {
             match incoming.next().await {
-                Ok(Some(arrived)) => {
+                Ok(Some(batch)) => {
                     // An engine that wants no more says why.
-                    if sender.send(Ok(Some(arrived))).await.is_err() {
+                    if sender.send(Ok(Some(batch))).await.is_err() {
                         return Ok(());
                     }
                 }
                 Ok(None) => {
+                    // A stream that its client has cancelled looks like one that has ended. Whoever drops this call then
+                    // does it here.
+                    tokio::task::yield_now().await;
                     let _heard = sender.send(Ok(None)).await;
                     return Ok(());
                 }

@@ -47,15 +47,15 @@ pub(super) async fn read(asker: &Asker, command: Command) -> Result<Answers<Flig
             builder.build()
         }
         Command::CommandGetSqlInfo(command) => info::read(asker.sql.engine.version(), command),
-        Command::CommandGetXdbcTypeInfo(command) => return send(asker, info::types(command.data_type)?),
-        command => return send(asker, keys::read(asker, command).await?),
+        Command::CommandGetXdbcTypeInfo(command) => return Ok(send(asker, info::types(command.data_type)?)),
+        command => return Ok(send(asker, keys::read(asker, command).await?)),
     };
-    send(asker, batch.map_err(|error: FlightError| Status::internal(error.to_string()))?)
+    Ok(send(asker, batch.map_err(|error: FlightError| Status::internal(error.to_string()))?))
 }
 
-fn send(asker: &Asker, batch: RecordBatch) -> Result<Answers<FlightData>, Status> {
+fn send(asker: &Asker, batch: RecordBatch) -> Answers<FlightData> {
     let schema = batch.schema();
-    Ok(outgoing(&asker.call, &schema, futures::stream::iter([Ok(batch)])))
+    outgoing(&asker.call, &schema, futures::stream::iter([Ok(batch)]))
 }
 
 async fn there(asker: &Asker, with_columns: bool) -> Result<Vec<Namespace>, Status> {
@@ -67,7 +67,9 @@ fn catalogs(mut builder: GetCatalogsBuilder, there: &[Namespace]) -> Result<Reco
     let mut catalogs: Vec<&str> = there.iter().map(|namespace| namespace.catalog.as_str()).collect();
     catalogs.sort_unstable();
     catalogs.dedup();
-    catalogs.into_iter().for_each(|catalog| builder.append(catalog));
+    for catalog in catalogs {
+        builder.append(catalog);
+    }
     builder.build()
 }
 

@@ -91,13 +91,13 @@ pub(super) async fn rows(
     }
     let most = asker.call.shared().limits.message_bytes;
     let (mut rows, mut bytes) = (VecDeque::new(), 0);
-    while let Some(arrived) = incoming.next().await? {
-        bytes += arrived.get_array_memory_size();
-        if bytes > most || rows.len() + arrived.num_rows() > MOST_ROWS {
+    while let Some(batch) = incoming.next().await? {
+        bytes += batch.get_array_memory_size();
+        if bytes > most || rows.len() + batch.num_rows() > MOST_ROWS {
             let message = format!("parameters: expected at most {MOST_ROWS} rows of {most} bytes, got more");
             return Err(named(Code::ResourceExhausted, "TooLarge", message));
         }
-        rows.extend((0..arrived.num_rows()).map(|row| arrived.slice(row, 1)));
+        rows.extend((0..batch.num_rows()).map(|row| batch.slice(row, 1)));
     }
     Ok(Some(rows))
 }
