@@ -144,14 +144,13 @@ pub(super) fn slice(vectors: &Vectors, from: usize, rows: usize) -> Result<Array
     let values: ArrayRef = if vectors.element() == Element::F16 {
         let mut values = Vec::with_capacity(rows * dim);
         for row in range.clone() {
-            match vectors.half_row(row).filter(|half| half.len() == dim) {
-                Some(half) => values.extend_from_slice(half),
+            if let Some(half) = vectors.half_row(row) {
+                values.extend_from_slice(half);
+            } else {
                 // Memory that is not aligned to its type is read by the byte. No value changes: each was half before.
-                None => {
-                    let mut row_values = vec![0.0; dim];
-                    vectors.copy_row(row, &mut row_values);
-                    values.extend(row_values.into_iter().map(Half::from_f32));
-                }
+                let mut plain = vec![0.0; dim];
+                vectors.copy_row(row, &mut plain);
+                values.extend(plain.into_iter().map(Half::from_f32));
             }
         }
         Arc::new(Float16Array::from(values))
