@@ -1,8 +1,8 @@
 //! What one client may take of the server, and that it takes it from nobody else.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use arrow_flight::FlightData;
 use bytes::Bytes;
 use futures::{StreamExt, channel::mpsc, stream};
@@ -239,5 +239,23 @@ fn a_call_whose_client_goes_away_stops_what_it_computes() {
         assert!(page.contains(r#"calls_total{method="DoExchange",code="CANCELLED"} 2"#), "{page}");
     });
     gate.open();
+    assert!(server.stop());
+}
+
+#[test]
+fn long_texts_are_not_repeated_for_every_hit() {
+    let mut config = config();
+    config.limits.client_bytes = 64 << 20;
+    let server = serve(config);
+    runtime().block_on(async {
+        let batch = queries(1);
+        let long: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(4 << 20)]));
+        let batch = RecordBatch::try_new(batch.schema(), vec![Arc::clone(batch.column(0)), long]).unwrap();
+        let ask = |k: usize| ASK.replace("\"k\": 3", &format!("\"k\": {k}"));
+        let mut client = connect(server.address()).await;
+        let status = exchange(&mut client, asking(&ask(300), vec![batch.clone()]).await).await.unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+        assert_eq!(exchange(&mut client, asking(&ask(4), vec![batch]).await).await.unwrap()[0].num_rows(), 4);
+    });
     assert!(server.stop());
 }
