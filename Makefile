@@ -83,7 +83,7 @@ bench: $(DEV) $(WHEEL) ## recall and queries per second over the examples, besid
 	$(BIN)/python -m benches.peers
 
 bench-smoke: $(WHEEL) ## every bench for a moment: shows that they run; the figures mean nothing
-	for bench in peers growth filters updates sql lake; do \
+	for bench in peers growth filters updates sql lake flight; do \
 		$(BIN)/python -m benches.$$bench --smoke --out build/bench-smoke/$$bench.json; \
 	done
 	$(BIN)/python -m benches.presets --smoke
@@ -107,6 +107,7 @@ bench-peers: $(PEERS) ## all benches beside all peers, into BENCHMARKS.md: hours
 	.venv/peers/bin/python -m benches.updates --out $(BENCH_OUT)/updates.json
 	.venv/peers/bin/python -m benches.sql --out $(BENCH_OUT)/sql.json
 	.venv/peers/bin/python -m benches.lake --out $(BENCH_OUT)/lake.json
+	.venv/peers/bin/python -m benches.flight --out $(BENCH_OUT)/flight.json
 	.venv/peers/bin/python -m benches.peers.report $(BENCH_OUT) --write BENCHMARKS.md
 
 bench-kernels: ## the loops everything waits for, on each SIMD level

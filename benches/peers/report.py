@@ -131,6 +131,10 @@ class Page:
         """Return the lake beside its index."""
         return "\n\n".join(map(tables.lake_table, self.of("lake")))
 
+    def flight(self) -> str:
+        """Return the Flight service."""
+        return "\n\n".join(map(tables.flight_table, self.of("flight")))
+
     def kernel_lines(self) -> str:
         """Return the lines of the kernel that the rooflines are made of, as they were printed."""
         lines = "\n".join(line for line in self.kernels.splitlines() if KERNEL in line.split())
@@ -146,6 +150,7 @@ class Page:
             "updates": self.updates,
             "sql": self.sql,
             "lake": self.lake,
+            "flight": self.flight,
             "kernels": self.kernel_lines,
         }
 

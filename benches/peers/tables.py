@@ -294,3 +294,40 @@ def lake_table(result: Result) -> str:
     head = f"{number(result['rows'])} rows of {result['dim']} dimensions in memory; all times are medians."
     columns = ("search", "index, µs", "lake, µs", "lake by index")
     return "\n\n".join([head, table(columns, rows), beside, saved, small])
+
+
+def flight_table(result: Result) -> str:
+    """Return the Flight service beside an echo server, and beside the same in process."""
+    down, trip, batch, crowd = (result[name] for name in ("download", "round_trip", "batches", "crowd"))
+    ways = {
+        "ours": "one query, our client and server",
+        "pyarrow": "one query, pyarrow's client, our server",
+        "echo": "one query, pyarrow's client and server, no search",
+        "search": "the search alone, in process",
+    }
+    trips = table(("round trip", "µs"), [[about, number(trip[f"{name}_us"])] for name, about in ways.items()])
+    moved = (
+        f"DoGet of an index of {number(down['bytes'] / 1e6)} MB, read by pyarrow: "
+        f"{number(down['ours_mb_s'])} MB/s; of the same record batches from pyarrow's server "
+        f"{number(down['echo_mb_s'])} MB/s: {number(down['ratio'], 2)} times as fast."
+    )
+    bound = (
+        f"Half of the echo and the search are {number(trip['bound_us'])} µs: our round trip takes "
+        f"{number(trip['ours_to_bound'], 2)} of that."
+    )
+    rates = (
+        f"Batches of {number(result['batch'])} queries: {number(batch['local_qps'])} queries/s in process, "
+        f"{number(batch['calls_qps'])} by a call for each batch ({number(batch['calls_ratio'], 3)} of it), "
+        f"{number(batch['stream_qps'])} as one stream from pyarrow's client, two batches ahead "
+        f"({number(batch['stream_ratio'], 3)})."
+    )
+    before, most, after = (number(crowd[f"rss_{when}"] / 1e6) for when in ("before", "most", "after"))
+    many = (
+        f"{crowd['streams']} clients for {number(crowd['seconds'])} s, a tenth of the streams left in the "
+        f"middle, a tenth read slowly: {number(crowd['answers'])} answers to whole streams, median "
+        f"{number(crowd['p50_ms'], 1)} ms, p99 {number(crowd['p99_ms'], 1)} ms; {crowd['failed']} failed, "
+        f"{crowd['stuck']} stuck. Private memory of the server: {before} MB before, {most} MB at most, "
+        f"{after} MB after."
+    )
+    size = f"{number(result['rows'])} rows of {result['dim']} dimensions, k = {result['k']}"
+    return "\n\n".join([f"{size}, loopback; all times are medians.", moved, trips, bound, rates, many])

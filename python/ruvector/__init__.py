@@ -73,6 +73,7 @@ from ruvector.errors import (
 )
 
 if TYPE_CHECKING:
+    from ruvector import flight as flight
     from ruvector import lake as lake
     from ruvector.lake import (
         BackendAdapter,
@@ -198,7 +199,7 @@ _LAKE = frozenset(
 
 
 def __getattr__(name: str) -> object:
-    """Import the presets, or the lake, when one of them is first asked for."""
+    """Import the presets, the lake, or Flight, when one of them is first asked for."""
     if name in _PRESETS:
         from ruvector import presets
 
@@ -206,13 +207,15 @@ def __getattr__(name: str) -> object:
     if name in _LAKE or name == "lake":
         lake = import_module("ruvector.lake")
         return lake if name == "lake" else getattr(lake, name)
+    if name == "flight":
+        return import_module("ruvector.flight")
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)
 
 
 def __dir__() -> list[str]:
     """List the names that are imported later, too."""
-    return sorted({*globals(), *_PRESETS, *_LAKE, "lake"})
+    return sorted({*globals(), *_PRESETS, *_LAKE, "flight", "lake"})
 
 
 def _warn_of_namesake() -> None:

@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
 
 from ruvector._tuning import Tuning
+from ruvector.flight._shapes import FlightRun, FlightServed
 from ruvector.lake.conditions import Dnf
 from ruvector.lake.shapes import (
     LakeAsking,
@@ -36,6 +37,9 @@ from ruvector.typing import (
 
 __all__ = [
     "ArrowColumn",
+    "FlightClient",
+    "FlightRemote",
+    "FlightServer",
     "Hits",
     "Index",
     "Lake",
@@ -62,6 +66,8 @@ __all__ = [
     "cpu_features",
     "distance",
     "exact_search",
+    "flight_connect",
+    "flight_serve",
     "is_rbpx1",
     "lake_async_threads",
     "lake_collections",
@@ -482,7 +488,7 @@ def buffer_addresses(data: VectorSource, column: str | None = None) -> list[int]
     copied.
     """
 
-def plan_reference(index: Index | LakeTarget, *, keep: bool = True) -> dict[str, str | None]:
+def plan_reference(index: Index | LakeTarget | FlightRemote, *, keep: bool = True) -> dict[str, str | None]:
     """Return how a query plan should name an index. For `ruvector.polars`."""
 
 def plan_filter(index: Index, filter: Filter) -> dict[str, bytes | list[str]]:
@@ -1679,3 +1685,57 @@ def lake_read_bundle(folder: str | PathLike[str]) -> tuple[LakeFields, bytes | N
 def lake_write_bundle(
     json: str, folder: str | PathLike[str], secret: bytes | None
 ) -> tuple[PathLike[str], str, str]: ...
+
+@final
+class FlightServer:
+    def address(self) -> tuple[str, int]: ...
+    def put(self, name: str, what: FlightServed, path: str | PathLike[str] | None) -> None: ...
+    def remove(self, name: str) -> bool: ...
+    def names(self) -> list[str]: ...
+    def stop(self, drain: float | None) -> bool | None: ...
+    def running(self) -> bool: ...
+
+@final
+class FlightClient:
+    def location(self) -> str: ...
+    def remote(self, collection: str) -> FlightRemote: ...
+    def action(self, kind: str, body: str, again: bool) -> list[str]: ...
+
+@final
+class FlightRemote:
+    def describe(self) -> tuple[int, IdType, int, Metric]: ...
+    def search(
+        self,
+        queries: Queries,
+        k: SupportsIndex,
+        ids: str | None,
+        *,
+        recall: float,
+        nprobe: SupportsIndex | None,
+        epsilon: float | None,
+        exact: bool,
+        rerank: bool,
+    ) -> Hits: ...
+
+def flight_connect(
+    location: str,
+    token: str | None,
+    roots: str | None,
+    certificate: tuple[str, str] | None,
+    timeout: float | None,
+    retries: SupportsIndex,
+) -> FlightClient: ...
+
+@final
+class FlightTenant:
+    @property
+    def key(self) -> str: ...
+    def knows(self, name: str) -> bool: ...
+    def find(self, name: str) -> Index: ...
+
+def flight_serve(
+    served: list[tuple[str, FlightServed, str | None]],
+    lake: Lake | None,
+    folder: str | PathLike[str] | None,
+    run: FlightRun,
+) -> FlightServer: ...

@@ -11,7 +11,7 @@ All exceptions can be pickled, so they survive the way back from a worker proces
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -560,6 +560,27 @@ class MissingExtra(LakeError, ImportError):
         super().__init__(message)
         self.package = package
         self.extra = extra
+
+
+# What stands for an attribute that a server did not tell; where nothing is said, the empty text does.
+_BLANK: dict[str, Any] = {
+    "known": (),
+    "backends": (),
+    "rows": (0, 0),
+    "row": 0,
+    "errno": None,
+    "principal": None,
+    "retryable": False,
+}
+
+
+def told(name: str, message: str, details: dict[str, Any]) -> RuVectorError:
+    """Return what a server refused: of the class that it names, with the attributes that it tells."""
+    found: object = globals().get(name)
+    if not (isinstance(found, type) and issubclass(found, RuVectorError)):
+        return RuVectorError(message)
+    known = found._details  # noqa: SLF001
+    return found(message, **{each: details.get(each, _BLANK.get(each, "")) for each in known})
 
 
 class RuVectorWarning(UserWarning):

@@ -43,8 +43,8 @@ RECALL = pa.list_(pa.struct([("queries", pa.int64()), ("recall", pa.float64())])
 class Door:
     """The indexes of one database, and its functions. DuckDB holds it for as long as the database is open."""
 
-    def __init__(self) -> None:
-        self.catalog = _sql.Catalog()
+    def __init__(self, catalog: _sql.Catalog | None = None) -> None:
+        self.catalog = catalog or _sql.Catalog()
         self.statements = _sql.Statements(self.catalog)
         self.connections: weakref.WeakValueDictionary[str, DuckDBPyConnection] = weakref.WeakValueDictionary()
 

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
-    from ruvector._sql.catalog import Nameable
+    from ruvector._sql.catalog import Catalog, Nameable
 
-__all__ = ["macros", "register", "unregister"]
+__all__ = ["macros", "register", "reading", "unregister"]
 
 # The files of macros, in the order they are needed.
 MACROS = ("statement", "search", "within", "vectors", "indexes")
 
+# The functions that change something: a file, or a name.
+CHANGES = ("build", "register", "unregister")
 HIT = "distance FLOAT"
 WIDE = f"STRUCT(id_int64 BIGINT, id_uint64 UBIGINT, id_str VARCHAR, {HIT})[]"
 CODE = "STRUCT(code BLOB, norm FLOAT, f_add FLOAT, f_rescale FLOAT, f_error FLOAT)"
@@ -125,6 +127,18 @@ def unregister(con: DuckDBPyConnection, /, *names: str) -> None:
         door.catalog.unregister(name)
 
 
+def reading(con: DuckDBPyConnection, catalog: Catalog) -> None:
+    """
+    Give a database the functions that change nothing, over a catalog of its own.
+
+    Their macros are the database's: all its connections have them.
+    """
+    _create(con, Door(catalog), changes=False)
+    for statement in con.extract_statements(";".join(macros())):
+        if not any(f"__ruvector_{name}(" in statement.query for name in CHANGES):
+            con.execute(statement.query.replace(" TEMP MACRO ", " MACRO "))
+
+
 def macros() -> list[str]:
     """Give the SQL that makes the macros."""
     folder = resources.files("ruvector.duckdb") / "sql"
@@ -164,7 +178,7 @@ def called(function: Callable[..., Any], count: int) -> Callable[..., Any]:
     return call
 
 
-def _create(con: DuckDBPyConnection, door: Door) -> None:
+def _create(con: DuckDBPyConnection, door: Door, *, changes: bool = True) -> None:
     number = next(_numbers)
     _doors[number] = door
 
@@ -204,9 +218,10 @@ def _create(con: DuckDBPyConnection, door: Door) -> None:
         [text, whole, real, whole, real, *statement],
         "STRUCT(queries BIGINT, recall DOUBLE)[]",
     )
-    options = [text, whole, whole, "UBIGINT", text]
-    create("build", door.build, [text, text, text, text, *options, text], INFO, volatile=True)
-    create("register", door.register, [text, text], INFO, volatile=True)
-    create("unregister", door.unregister, [text], text, volatile=True)
+    if changes:
+        options = [text, whole, whole, "UBIGINT", text]
+        create("build", door.build, [text, text, text, text, *options, text], INFO, volatile=True)
+        create("register", door.register, [text, text], INFO, volatile=True)
+        create("unregister", door.unregister, [text], text, volatile=True)
     # The last one: a database that has it has them all.
     create_function("__ruvector_door", lambda: number, [], "BIGINT")

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, Float32Array, Int32Array, Int64Array, LargeListArray, RecordBatch, StructArray, make_array,
+    Array, ArrayRef, Float32Array, Int32Array, Int64Array, LargeListArray, RecordBatch, StructArray,
+    cast::AsArray, make_array, types::Float32Type,
 };
 use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     ids::{IdType, Ids},
     metric::Metric,
     topk::{Candidate, merge_topk},
@@ -206,6 +207,32 @@ impl Hits {
         Ok(LargeListArray::try_new(item, offsets, Arc::new(hits), self.nulls.clone())?)
     }
 
+    /// Hits that were told in the nested form, by somebody who also knows whether they are exact.
+    ///
+    /// # Errors
+    /// [`Error::InvalidType`] if it is another form.
+    pub fn from_nested(nested: &LargeListArray, exact: bool) -> Result<Self> {
+        let wrong = || Error::InvalidType {
+            column: "hits".into(),
+            expected: "lists of structs of id and distance (float)".into(),
+            actual: nested.data_type().to_string(),
+        };
+        let hits = nested.values().as_struct_opt().ok_or_else(wrong)?;
+        let (ids, distances) = (hits.column_by_name("id"), hits.column_by_name("distance"));
+        let distances = distances.and_then(|column| column.as_primitive_opt::<Float32Type>());
+        let (ids, distances) = ids.zip(distances).ok_or_else(wrong)?;
+        let offsets = nested.value_offsets();
+        let (start, end) = (offsets[0], offsets[nested.len()]);
+        let (from, rows) = (start as usize, (end - start) as usize);
+        Ok(Self {
+            ids: Ids::from_list("id", &[ids.slice(from, rows)])?,
+            distances: distances.values().slice(from, rows),
+            offsets: offsets[..=nested.len()].iter().map(|offset| offset - start).collect(),
+            nulls: nested.nulls().cloned(),
+            exact,
+        })
+    }
+
     fn id_array(&self) -> ArrayRef {
         make_array(self.ids.as_array().to_data())
     }
@@ -220,8 +247,6 @@ fn hit_fields(id_type: IdType) -> Fields {
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::Array;
-
     use super::*;
     use crate::ids::Id;
 
@@ -254,5 +279,19 @@ mod tests {
         assert_eq!((nested.len(), nested.null_count()), (3, 1));
         assert!(nested.is_null(1));
         assert_eq!(nested.value_length(2), 0);
+    }
+
+    #[test]
+    fn nested_form_is_read_back_and_a_slice_of_it_too() {
+        let nested = sample().to_nested().unwrap();
+        let whole = Hits::from_nested(&nested, true).unwrap();
+        assert_eq!(whole.to_nested().unwrap(), nested);
+        let hit = |value, id| Candidate { value, id: Id::Int64(id) };
+        let rows = [Some(vec![hit(1.0, 7)]), Some(vec![hit(2.0, 8), hit(3.0, 9)])];
+        let two = Hits::new(IdType::Int64, Metric::L2sq, false, &rows).to_nested().unwrap();
+        let last = Hits::from_nested(&two.slice(1, 1), false).unwrap();
+        assert_eq!((last.num_queries(), last.of_query(0), last.ids().get(0)), (1, 0..2, Id::Int64(8)));
+        let flat = LargeListArray::new_null(Arc::new(Field::new("item", DataType::Int64, true)), 1);
+        assert!(matches!(Hits::from_nested(&flat, true), Err(Error::InvalidType { .. })));
     }
 }

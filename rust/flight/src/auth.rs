@@ -137,6 +137,13 @@ impl Caller {
         self.token.as_ref().map(|token| token.principal.as_str()).or(self.certified.as_deref())
     }
 
+    /// Who it is and what they may do, in one text: whoever has the same text may do the same.
+    pub(crate) fn rights(&self) -> String {
+        let Some(token) = &self.token else { return format!("{:?}", self.principal()) };
+        let verbs = Verb::ALL.into_iter().filter(|verb| token.verbs.contains(verb)).map(Verb::name);
+        format!("{:?} {:?} {:?}", self.principal(), token.collections, verbs.collect::<Vec<_>>())
+    }
+
     /// Whether the caller may know that there is a collection of this name.
     pub(crate) fn knows(&self, name: &str) -> bool {
         let Some(collections) = self.token.as_ref().and_then(|token| token.collections.as_ref()) else {

@@ -5,7 +5,7 @@ use std::{
     panic,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -118,6 +118,11 @@ impl Call {
 
     pub(crate) fn shared(&self) -> &Shared {
         &self.0.shared
+    }
+
+    /// What all calls share, for what outlives this one.
+    pub(crate) fn weak(&self) -> Weak<Shared> {
+        Arc::downgrade(&self.0.shared)
     }
 
     pub(crate) fn caller(&self) -> &Caller {

@@ -6,14 +6,17 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::UNIX_EPOCH,
 };
 
 use ruvector_core::{
     Filter, Hits, Live, Metric, Monitor, Pool, Vectors,
     ids::{IdType, Ids},
-    index::SearchParams,
+    index::{Effort, SearchParams, VectorsKept},
     live::Snapshot,
 };
 use ruvector_lake::{Error, Key, Pin, Predicate, Result, RuLake};
@@ -40,14 +43,17 @@ pub(crate) struct Served {
     pub(crate) source: Source,
     /// The file that an index is saved to.
     pub(crate) path: Option<PathBuf>,
+    /// Which of all things that were ever served it is.
+    number: u64,
     seen: Mutex<Seen>,
 }
 
-/// The state of an index that was seen last, and its number.
+/// The state of an index that was seen last, its token, and how many were seen.
 #[derive(Default)]
 struct Seen {
     snapshot: Weak<Snapshot>,
-    generation: u64,
+    token: String,
+    states: u64,
 }
 
 /// One state of what a name stands for. Cheap to clone.
@@ -64,6 +70,8 @@ pub struct Catalog {
     folder: Option<PathBuf>,
     /// What the generations of this process begin with, so that those of an earlier one are not taken for them.
     era: String,
+    /// Whose turn it is to save an index and give it its name.
+    placing: Mutex<()>,
 }
 
 impl Catalog {
@@ -72,7 +80,7 @@ impl Catalog {
     #[must_use]
     pub fn new(lake: Option<RuLake>, folder: Option<PathBuf>) -> Self {
         let era = UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_micros());
-        Self { served: RwLock::default(), lake, folder, era: format!("{era:x}") }
+        Self { served: RwLock::default(), lake, folder, era: format!("{era:x}"), placing: Mutex::default() }
     }
 
     /// Gives something a name, in place of what had it before. Streams under way stay with what they began with.
@@ -81,7 +89,7 @@ impl Catalog {
     /// [`Error::InvalidParameter`] for what cannot be a name.
     pub fn put(&self, name: &str, source: Source, path: Option<PathBuf>) -> Result<()> {
         check_name(name)?;
-        let served = Served { name: name.to_owned(), source, path, seen: Mutex::default() };
+        let served = Served::new(name, source, path);
         let mut all = self.served.write().unwrap_or_else(PoisonError::into_inner);
         let old = all.insert(name.to_owned(), Arc::new(served));
         drop(all);
@@ -95,14 +103,38 @@ impl Catalog {
         old.is_some()
     }
 
+    /// Takes an index out, and its file if it lies where those lie that clients have built.
+    pub(crate) fn discard(&self, name: &str) -> Result<bool> {
+        let _guard = self.placing();
+        let Some(served) = self.read().get(name).cloned() else { return Ok(false) };
+        let ours = served.path.as_ref().filter(|path| path.parent() == self.folder());
+        if let Some(path) = ours.filter(|path| path.exists()) {
+            std::fs::remove_file(path).map_err(|error| ruvector_core::Error::persist(path, error))?;
+        }
+        Ok(self.remove(name))
+    }
+
     /// The names of indexes and named collections, sorted.
     pub fn names(&self) -> Vec<String> {
         self.read().keys().cloned().collect()
     }
 
+    /// The index of a name, if it stands for one.
+    pub fn live(&self, name: &str) -> Option<Arc<Live>> {
+        match &self.read().get(name)?.source {
+            Source::Index(live) => Some(Arc::clone(live)),
+            Source::Collection { .. } => None,
+        }
+    }
+
     /// Where indexes that clients build are saved.
     pub(crate) fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()
+    }
+
+    /// The turn to save an index and to give it its name.
+    pub(crate) fn placing(&self) -> MutexGuard<'_, ()> {
+        self.placing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The lake whose collections are served.
@@ -122,7 +154,7 @@ impl Catalog {
         }
         let key = Key::new(backend, collection);
         let source = Source::Collection { lake, key, predicate: Predicate::default() };
-        Some(Arc::new(Served { name: name.to_owned(), source, path: None, seen: Mutex::default() }))
+        Some(Arc::new(Served::new(name, source, None)))
     }
 
     /// The state of something that answers now, as `principal` may see it.
@@ -135,8 +167,7 @@ impl Catalog {
         match &served.source {
             Source::Index(live) => {
                 let snapshot = live.snapshot();
-                let generation = served.number(&snapshot);
-                let generation = format!("{}-{:p}-{generation}", self.era, Arc::as_ptr(live));
+                let generation = served.generation(&self.era, &snapshot);
                 Ok(State::Index { snapshot, generation })
             }
             Source::Collection { lake, key, predicate } => {
@@ -152,14 +183,26 @@ impl Catalog {
 }
 
 impl Served {
-    /// The number of a state: another one than that of the state before.
-    fn number(&self, snapshot: &Arc<Snapshot>) -> u64 {
+    fn new(name: &str, source: Source, path: Option<PathBuf>) -> Self {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        Self { name: name.to_owned(), source, path, number, seen: Mutex::default() }
+    }
+
+    /// The token of a state, another one than that of the state before. A file that nothing was changed of has the
+    /// same one in every process.
+    fn generation(&self, era: &str, snapshot: &Arc<Snapshot>) -> String {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         // A weak pointer keeps the address taken: equal addresses are the same state.
         if !std::ptr::eq(seen.snapshot.as_ptr(), Arc::as_ptr(snapshot)) {
-            *seen = Seen { snapshot: Arc::downgrade(snapshot), generation: seen.generation + 1 };
+            let index = snapshot.index();
+            let of_file = snapshot.is_sealed() && index.borrowed().is_none();
+            let digest = if of_file { index.file_digest() } else { None };
+            seen.states += 1;
+            seen.token = digest.unwrap_or_else(|| format!("{era}-{}-{}", self.number, seen.states));
+            seen.snapshot = Arc::downgrade(snapshot);
         }
-        seen.generation
+        seen.token.clone()
     }
 }
 
@@ -202,6 +245,16 @@ impl State {
             Self::Index { snapshot, .. } => snapshot.index().metric(),
             Self::Lake(pin) => pin.bundle().coding.metric,
         }
+    }
+
+    /// Whether a search ends with the metric's own distances and not with estimates.
+    pub(crate) fn is_exact(&self, params: &SearchParams) -> bool {
+        let snapshot = match self {
+            Self::Index { snapshot, .. } => Some(snapshot),
+            Self::Lake(pin) => pin.snapshot(),
+        };
+        let keeps = |snapshot: &Arc<Snapshot>| snapshot.index().vectors_kept() != VectorsKept::None;
+        (params.rerank || params.effort == Effort::Exact) && snapshot.is_none_or(keeps)
     }
 
     /// The filter that lets only the rows with these ids pass.

@@ -1,8 +1,8 @@
 //! How a server is run.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use crate::auth::Token;
+use crate::{auth::Token, sql::engine::SqlEngine};
 
 /// Where and how a server listens, and what clients may do to it.
 #[derive(Clone, Debug)]
@@ -23,6 +23,19 @@ pub struct Config {
     pub log: LogTo,
     /// How long streams that are under way may go on at shutdown.
     pub drain: Duration,
+    /// What runs SQL, if anything does.
+    pub sql: Option<Engine>,
+}
+
+/// An engine that the server asks.
+#[derive(Clone)]
+pub struct Engine(pub Arc<dyn SqlEngine>);
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, version) = self.0.version();
+        write!(f, "{name} {version}")
+    }
 }
 
 /// Files in PEM.
@@ -95,6 +108,7 @@ impl Default for Config {
             threads: None,
             log: LogTo::default(),
             drain: Duration::from_secs(10),
+            sql: None,
         }
     }
 }

@@ -86,11 +86,11 @@ fn quotas(shared: &Shared, page: &mut Page) {
 }
 
 fn catalog(catalog: &Catalog, page: &mut Page) {
-    let served: Vec<_> = catalog.names().iter().filter_map(|name| catalog.find(name)).collect();
-    let indexes: Vec<_> = served
-        .iter()
-        .filter_map(|served| match &served.source {
-            Source::Index(live) => Some((served.name.as_str(), live.snapshot())),
+    let named =
+        catalog.names().into_iter().filter_map(|name| catalog.find(&name).map(|served| (name, served)));
+    let indexes: Vec<_> = named
+        .filter_map(|(name, served)| match &served.source {
+            Source::Index(live) => Some((name, live.snapshot())),
             Source::Collection { .. } => None,
         })
         .collect();

@@ -26,6 +26,7 @@ use crate::{
     call::{Call, late, panicked},
     meter::Metered,
     service::{Service, Shared},
+    sql::bearing,
 };
 
 /// How much later than a call's own look at its deadline the one of the front is. It ends what the call cannot end: one
@@ -70,6 +71,7 @@ where
 
     fn call(&self, mut request: Request<B>) -> Self::Future {
         let method = method(request.uri().path());
+        bearing(request.headers_mut());
         let call = match Call::admit(&self.shared, method, request.headers(), &self.peer) {
             Ok(call) => call,
             Err(status) => return Box::pin(std::future::ready(Ok(status.into_http()))),

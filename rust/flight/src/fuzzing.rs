@@ -24,7 +24,8 @@ const MOST: usize = 10_000;
 pub fn read(input: &[u8]) -> Result<usize, String> {
     let mut rest = input;
     let descriptor = piece(&mut rest);
-    let ExchangeAsk::Search(ask) = parse("descriptor", descriptor).map_err(|error| error.to_string())?;
+    let (ExchangeAsk::Search(ask) | ExchangeAsk::Within(ask)) =
+        parse("descriptor", descriptor).map_err(|error| error.to_string())?;
     ask.params(MOST).map_err(|error| error.to_string())?;
     if let Some(ids) = &ask.ids {
         ids_of(ids).map_err(|error| error.to_string())?;

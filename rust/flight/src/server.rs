@@ -24,10 +24,13 @@ use crate::{
     catalog::Catalog,
     config::Config,
     figures,
+    jobs::Jobs,
     log::Log,
     metrics::Metrics,
+    pins::Pins,
     quota::Quotas,
     service::{Service, Shared},
+    sql::Sql,
     tls,
 };
 
@@ -90,12 +93,15 @@ impl Server {
         let pool = Pool::new(None).map_err(|error| failed("threads")(io::Error::other(error.to_string())))?;
         let shared = Arc::new(Shared {
             catalog,
+            sql: config.sql.map(|engine| Arc::new(Sql::new(engine.0))),
             doorkeeper,
             quotas: Quotas::new(&config.limits),
             limits: config.limits,
             metrics: Metrics::default(),
             log: Log::open(&config.log).map_err(failed("log"))?,
             pool,
+            pins: Pins::default(),
+            jobs: Jobs::default(),
             stopping: AtomicBool::new(false),
             cut: AtomicBool::new(false),
         });
@@ -156,15 +162,22 @@ impl Server {
 
     /// Takes no more calls, waits for those under way, as long as the configuration says, and stops. Whether all of them
     /// came to their end.
-    pub fn stop(mut self) -> bool {
+    pub fn stop(self) -> bool {
+        self.stop_within(None)
+    }
+
+    /// The same, with another time for calls that are under way.
+    pub fn stop_within(mut self, drain: Option<Duration>) -> bool {
+        let drain = drain.unwrap_or(self.drain);
         self.shared.stopping.store(true, Ordering::Relaxed);
         self.stopping.send_replace(true);
+        self.shared.jobs.stop_all();
         let under_way = || self.shared.metrics.under_way();
-        let ended = wait(self.drain, || under_way() == 0);
+        let ended = wait(drain, || under_way() == 0);
         let left = under_way();
         if ended {
             // The last bytes of their answers are still on the way.
-            wait(GOODBYE.min(self.drain), || self.shared.metrics.connections() == 0);
+            wait(GOODBYE.min(drain), || self.shared.metrics.connections() == 0);
         }
         self.shared.cut.store(true, Ordering::Relaxed);
         if let Some(runtime) = self.runtime.take() {

@@ -15,19 +15,37 @@ use ruvector_core::Pool;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    auth::Doorkeeper, call::Call, catalog::Catalog, config::Limits, exchange::exchange, log::Log,
-    metrics::Metrics, quota::Quotas,
+    action,
+    auth::Doorkeeper,
+    call::Call,
+    catalog::Catalog,
+    config::Limits,
+    exchange::exchange,
+    get::get,
+    info,
+    jobs::Jobs,
+    log::Log,
+    metrics::Metrics,
+    pins::Pins,
+    poll::poll,
+    put::put,
+    quota::Quotas,
+    sql::{self, Sql},
+    wire::malformed,
 };
 
 /// What all calls share.
 pub(crate) struct Shared {
     pub(crate) catalog: Arc<Catalog>,
+    pub(crate) sql: Option<Arc<Sql>>,
     pub(crate) doorkeeper: Doorkeeper,
     pub(crate) limits: Limits,
     pub(crate) quotas: Quotas,
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
     pub(crate) pool: Pool,
+    pub(crate) pins: Pins,
+    pub(crate) jobs: Jobs,
     /// No more calls are taken.
     pub(crate) stopping: AtomicBool,
     /// Calls that are under way end now.
@@ -52,59 +70,100 @@ impl FlightService for Service {
 
     async fn handshake(
         &self,
-        _request: Request<Streaming<HandshakeRequest>>,
+        request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Self::HandshakeStream>, Status> {
-        Err(Status::unimplemented("handshake"))
+        let call = Call::begin(&self.0, "Handshake", &request)?;
+        call.answer(async { Ok(sql::handshake(request.metadata())) }).await
     }
 
     async fn list_flights(
         &self,
-        _request: Request<Criteria>,
+        request: Request<Criteria>,
     ) -> Result<Response<Self::ListFlightsStream>, Status> {
-        Err(Status::unimplemented("list_flights"))
+        let call = Call::begin(&self.0, "ListFlights", &request)?;
+        let criteria = request.into_inner();
+        let answers = call.clone().stream(async move { info::list(&call, &criteria) }).await?;
+        Ok(Response::new(answers))
     }
 
     async fn get_flight_info(
         &self,
-        _request: Request<FlightDescriptor>,
+        request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
-        Err(Status::unimplemented("get_flight_info"))
+        let call = Call::begin(&self.0, "GetFlightInfo", &request)?;
+        let descriptor = request.into_inner();
+        if let Some(command) = sql::command(&descriptor.cmd) {
+            let told = sql::flight_info(&call, command, descriptor);
+            return call.clone().answer(told).await.map(Response::new);
+        }
+        let told = call.clone().answer(async move { info::info(&call, descriptor) }).await?;
+        Ok(Response::new(told))
     }
 
     async fn poll_flight_info(
         &self,
-        _request: Request<FlightDescriptor>,
+        request: Request<FlightDescriptor>,
     ) -> Result<Response<PollInfo>, Status> {
-        Err(Status::unimplemented("poll_flight_info"))
+        let call = Call::begin(&self.0, "PollFlightInfo", &request)?;
+        let descriptor = request.into_inner();
+        let told = call.clone().answer(async move { poll(&call, &descriptor) }).await?;
+        Ok(Response::new(told))
     }
 
-    async fn get_schema(
-        &self,
-        _request: Request<FlightDescriptor>,
-    ) -> Result<Response<SchemaResult>, Status> {
-        Err(Status::unimplemented("get_schema"))
+    async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
+        let call = Call::begin(&self.0, "GetSchema", &request)?;
+        let descriptor = request.into_inner();
+        if let Some(command) = sql::command(&descriptor.cmd) {
+            return call.clone().answer(sql::schema(&call, command)).await.map(Response::new);
+        }
+        let told = call.clone().answer(async move { info::schema(&call, &descriptor) }).await?;
+        Ok(Response::new(told))
     }
 
-    async fn do_get(&self, _request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
-        Err(Status::unimplemented("do_get"))
+    async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
+        let call = Call::begin(&self.0, "DoGet", &request)?;
+        let ticket = request.into_inner();
+        if let Some(command) = sql::command(&ticket.ticket) {
+            return call.clone().stream(sql::get(&call, command)).await.map(Response::new);
+        }
+        let answers = call.clone().stream(async move { get(&call, &ticket.ticket) }).await?;
+        Ok(Response::new(answers))
     }
 
     async fn do_put(
         &self,
-        _request: Request<Streaming<FlightData>>,
+        request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoPutStream>, Status> {
-        Err(Status::unimplemented("do_put"))
+        let call = Call::begin(&self.0, "DoPut", &request)?;
+        let mut messages = request.into_inner();
+        let answers = call.clone().stream(async move {
+            let first = messages.message().await?.ok_or_else(|| malformed("the stream is empty"))?;
+            let said = first.flight_descriptor.as_ref().map_or(&[][..], |descriptor| &descriptor.cmd);
+            match sql::command(said) {
+                Some(command) => sql::put(&call, command, first, messages).await,
+                None => put(&call, first, messages).await,
+            }
+        });
+        Ok(Response::new(answers.await?))
     }
 
-    async fn do_action(&self, _request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
-        Err(Status::unimplemented("do_action"))
+    async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
+        let call = Call::begin(&self.0, "DoAction", &request)?;
+        let asked = request.into_inner();
+        if sql::is_action(&asked) {
+            return call.clone().stream(sql::act(&call, asked)).await.map(Response::new);
+        }
+        let answers = call.clone().stream(async move { action::act(&call, &asked) }).await?;
+        Ok(Response::new(answers))
     }
 
     async fn list_actions(
         &self,
-        _request: Request<Empty>,
+        request: Request<Empty>,
     ) -> Result<Response<Self::ListActionsStream>, Status> {
-        Err(Status::unimplemented("list_actions"))
+        let call = Call::begin(&self.0, "ListActions", &request)?;
+        let answers = call.stream(async move { Ok(action::types()) }).await?;
+        Ok(Response::new(answers))
     }
 
     async fn do_exchange(

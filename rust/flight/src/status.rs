@@ -8,12 +8,14 @@ use crate::log::short;
 
 /// The header that carries the name of the class in `ruvector.errors`.
 pub(crate) const CLASS: &str = "ruvector-error";
+/// The header that carries the attributes of the error, as JSON.
+pub(crate) const DETAILS: &str = "ruvector-error-details";
 
 /// A refusal of the lake or of the core.
 pub(crate) fn refuse(error: impl Into<Error>) -> Status {
     let error = error.into();
     let (code, class) = meaning(&error);
-    named(code, class, error.to_string())
+    crate::details::with_details(named(code, class, error.to_string()), &error)
 }
 
 /// A refusal of our own. What it quotes may be long, and messages travel as headers, of which clients take a few KiB.
@@ -31,6 +33,22 @@ pub(crate) fn unknown(name: &str) -> Status {
 /// Arguments that cannot be meant.
 pub(crate) fn invalid(name: &str, expected: &str, actual: impl std::fmt::Display) -> Status {
     named(Code::InvalidArgument, "InvalidParameter", format!("{name}: expected {expected}, got {actual}"))
+}
+
+/// The same error where rows are counted from the beginning of a stream, of which so many came before.
+pub(crate) fn rows_from(error: Error, before: usize) -> Error {
+    use ruvector_core::Error as Core;
+    let Error::Core(inner) = &error else { return error };
+    match &**inner {
+        Core::InvalidVector { column, row, reason } => {
+            let (column, reason) = (column.clone(), reason.clone());
+            Core::InvalidVector { column, row: before + row, reason }.into()
+        }
+        Core::DuplicateId { id, first, second } => {
+            Core::DuplicateId { id: id.clone(), first: *first, second: before + second }.into()
+        }
+        _ => error,
+    }
 }
 
 fn meaning(error: &Error) -> (Code, &'static str) {

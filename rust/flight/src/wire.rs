@@ -7,19 +7,16 @@ use std::{
 };
 
 use arrow_array::{ArrayRef, RecordBatch};
-use arrow_flight::{
-    FlightData, FlightDescriptor,
-    encode::{DictionaryHandling, FlightDataEncoderBuilder},
-    error::FlightError,
-};
+use arrow_flight::{FlightData, FlightDescriptor};
 use arrow_schema::{DataType, Schema, SchemaRef};
-use futures::{FutureExt, Stream, TryStreamExt};
+use futures::{FutureExt, Stream};
 use ruvector_core::{Error, Vectors};
 use tonic::{Code, Status, Streaming};
 
 use crate::{
     call::{Answers, Call},
     decode::{Decoded, Decoder},
+    encode,
     quota::{Share, exhausted},
     status::named,
 };
@@ -32,12 +29,6 @@ pub(crate) struct Incoming {
     call: Call,
     pub(crate) descriptor: FlightDescriptor,
     pub(crate) schema: SchemaRef,
-}
-
-/// A batch, and what its message said beside it.
-pub(crate) struct Arrived {
-    pub(crate) batch: RecordBatch,
-    pub(crate) app_metadata: bytes::Bytes,
 }
 
 impl Incoming {
@@ -72,10 +63,10 @@ impl Incoming {
     }
 
     /// The next batch.
-    pub(crate) async fn next(&mut self) -> Result<Option<Arrived>, Status> {
+    pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>, Status> {
         while let Some(message) = self.messages.message().await? {
             if let Decoded::Batch(batch) = self.decoder.message(&message, |bytes| self.call.keep(bytes))? {
-                return Ok(Some(Arrived { batch, app_metadata: message.app_metadata }));
+                return Ok(Some(batch));
             }
         }
         Ok(None)
@@ -83,20 +74,13 @@ impl Incoming {
 }
 
 /// Batches as messages, the schema first. What is under way counts against the caller's quota until it is handed on.
-/// Dictionaries stay what they are: written out, a single long value could become as many as there are rows.
 pub(crate) fn outgoing(
     call: &Call,
     schema: SchemaRef,
     batches: impl Stream<Item = Result<RecordBatch, Status>> + Send + 'static,
 ) -> Answers<FlightData> {
-    let batches = batches.map_err(|status| FlightError::Tonic(Box::new(status)));
-    let most = call.shared().limits.message_bytes / 2;
-    let encoder = FlightDataEncoderBuilder::new()
-        .with_schema(schema)
-        .with_dictionary_handling(DictionaryHandling::Resend)
-        .with_max_flight_data_size(most);
-    let messages = encoder.build(batches).map_err(flight_status);
-    Box::pin(Counted { messages: Box::pin(messages), call: call.clone(), held: None, waiting: None })
+    let messages = encode::messages(schema, batches, call.shared().limits.message_bytes);
+    Box::pin(Counted { messages, call: call.clone(), held: None, waiting: None })
 }
 
 /// Messages that wait for the quota of their client.
@@ -179,15 +163,6 @@ pub(crate) fn vector_column(schema: &Schema, name: Option<&str>) -> Result<usize
 pub(crate) fn vectors(batch: &RecordBatch, at: usize, dim: Option<usize>) -> Result<Vectors, Error> {
     let column: &ArrayRef = batch.column(at);
     Vectors::from_arrays(batch.schema().field(at).name(), std::slice::from_ref(column), dim)
-}
-
-/// What Arrow Flight refuses. A status that travels as an error comes out as it went in.
-pub(crate) fn flight_status(error: FlightError) -> Status {
-    match error {
-        FlightError::Tonic(status) => *status,
-        FlightError::ExternalError(inner) => Status::internal(inner.to_string()),
-        other => malformed(other.to_string()),
-    }
 }
 
 /// A client that does not keep to the protocol.

@@ -4,21 +4,29 @@ use std::{io, path::Path};
 
 use pyo3::{exceptions::PyKeyboardInterrupt, prelude::*, types::PyDict};
 use ruvector_core::{Error, PersistError};
+use ruvector_flight::client::Refused;
 
 /// The result of everything that may fail on either side of the border.
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 
-/// An error of the core or the lake that is not a Python exception yet, or one that is.
+/// An error of the core, the lake or a server that is not a Python exception yet, or one that is.
 #[derive(Debug)]
 pub(crate) enum Failure {
     Core(Error),
     Lake(ruvector_lake::Error),
+    Remote(Refused),
     Python(PyErr),
 }
 
 impl From<ruvector_lake::Error> for Failure {
     fn from(error: ruvector_lake::Error) -> Self {
         Self::Lake(error)
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(error: Refused) -> Self {
+        Self::Remote(error)
     }
 }
 
@@ -42,6 +50,7 @@ impl From<Failure> for PyErr {
                 Python::attach(|py| exception(py, &error).unwrap_or_else(std::convert::identity))
             }
             Failure::Lake(error) => Python::attach(|py| crate::lake::errors::exception(py, &error)),
+            Failure::Remote(error) => Python::attach(|py| crate::flight::exception(py, &error)),
         }
     }
 }

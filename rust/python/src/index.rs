@@ -48,6 +48,11 @@ impl PyIndex {
         Self { state: Mutex::new(State { index: Some(Arc::new(index)), path: None }) }
     }
 
+    /// A handle on an index that others have, too.
+    pub(crate) fn shared(index: Arc<Live>) -> Self {
+        Self { state: Mutex::new(State { index: Some(index), path: None }) }
+    }
+
     /// The index, kept alive for as long as the caller needs it.
     pub(crate) fn get(&self) -> PyResult<Arc<Live>> {
         self.lock().index.clone().ok_or_else(closed)

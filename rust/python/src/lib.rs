@@ -19,6 +19,7 @@ mod cpu;
 mod describe;
 mod error;
 mod export;
+mod flight;
 mod hits;
 mod index;
 mod input;
@@ -45,6 +46,7 @@ mod _ruvector {
         build::{buffer_addresses, build, exact_search, open, recall_at_k},
         column::PyArrowColumn,
         cpu::{cpu_features, simd_level},
+        flight::{PyFlightClient, PyFlightServer, PyRemote, PyTenant, flight_connect, flight_serve},
         hits::{PyHits, PyNestedHits},
         index::PyIndex,
         lake::{

@@ -17,9 +17,9 @@ use pyo3::{IntoPyObject, prelude::*};
 use ruvector_core::{Index, Live};
 use serde::Deserialize;
 
-use crate::{index::PyIndex, lake::PyTarget, searchable::Searchable};
+use crate::{flight::PyRemote, index::PyIndex, lake::PyTarget, searchable::Searchable};
 
-/// An index or a collection of a lake.
+/// An index, a collection of a lake, or one of a server.
 type Searched = Arc<dyn Searchable>;
 
 /// How many of the indexes used last are held strongly.
@@ -170,6 +170,7 @@ fn new_key() -> String {
 pub(crate) fn plan_reference(py: Python<'_>, index: Planned<'_>, keep: bool) -> PyResult<Reference> {
     let (searched, path, digest) = match index {
         Planned::Lake(target) => (target.get().searched(), None, None),
+        Planned::Remote(remote) => (remote.get().searched(), None, None),
         Planned::Index(index) => {
             // A path that is not text cannot be part of a plan.
             let path = index.get().path().and_then(|path| path.into_os_string().into_string().ok());
@@ -195,6 +196,8 @@ pub(crate) enum Planned<'py> {
     Index(Bound<'py, PyIndex>),
     /// A collection of a lake.
     Lake(Bound<'py, PyTarget>),
+    /// What a server has.
+    Remote(Bound<'py, PyRemote>),
 }
 
 /// How many indexes plans can find in this process: how the tests know that none is held too long.

@@ -1,9 +1,11 @@
-//! What answers searches: an index, or a collection of a lake. Doors hold one or the other and do not ask which.
+//! What answers searches: an index, a collection of a lake, or a server elsewhere. Doors hold one or the other and do not ask which.
 
 use std::sync::Arc;
 
 use ruvector_core::{Hits, Live, Monitor, Pool, Vectors, index::SearchParams, live::Snapshot};
 use ruvector_lake::{Pin, Result};
+
+use crate::flight::Remote;
 
 /// Something that has one state after the other.
 pub(crate) trait Searchable: Send + Sync {
@@ -16,6 +18,8 @@ pub(crate) trait Searchable: Send + Sync {
 pub(crate) enum Pinned {
     Index(Arc<Snapshot>),
     Lake(Pin),
+    /// What a server has under a name: each search finds the state of its own time.
+    Remote(Remote),
 }
 
 impl Searchable for Live {
@@ -30,6 +34,7 @@ impl Pinned {
         match self {
             Self::Index(snapshot) => snapshot.index().dim(),
             Self::Lake(pin) => pin.dim(),
+            Self::Remote(remote) => remote.known().map_or(0, |known| known.dim),
         }
     }
 
@@ -38,14 +43,16 @@ impl Pinned {
         match self {
             Self::Index(snapshot) => snapshot.len(),
             Self::Lake(pin) => pin.len(),
+            Self::Remote(remote) => remote.known().map_or(0, |known| known.rows),
         }
     }
 
-    /// Its index; `None` for a collection without rows.
+    /// Its index; `None` for a collection without rows, and for one that is elsewhere.
     pub(crate) fn snapshot(&self) -> Option<&Arc<Snapshot>> {
         match self {
             Self::Index(snapshot) => Some(snapshot),
             Self::Lake(pin) => pin.snapshot(),
+            Self::Remote(_) => None,
         }
     }
 
@@ -60,6 +67,7 @@ impl Pinned {
         match self {
             Self::Index(snapshot) => Ok(snapshot.search(queries, params, pool, monitor)?),
             Self::Lake(pin) => pin.search(queries, params, pool, monitor),
+            Self::Remote(remote) => remote.search(queries, params, monitor),
         }
     }
 }

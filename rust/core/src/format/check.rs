@@ -18,7 +18,7 @@ use crate::{
     segment::{Segment, StoredVectors},
 };
 
-const CONTINUATION: [u8; 4] = [0xFF; 4];
+pub(super) const CONTINUATION: [u8; 4] = [0xFF; 4];
 
 /// The message of one batch, checked against its body's length and the schema; `centroids` is the number of values that
 /// the centroid column holds in this batch.

@@ -18,8 +18,8 @@ use crate::error::PersistError;
 pub(super) const DIGEST_KEY: &str = "ruvector.digest";
 
 const MAGIC: &[u8; 6] = b"ARROW1";
-/// The magic and its padding at the start of a file; before the schema message, which is not read.
-const START: usize = 8;
+/// The magic and its padding at the start of a file; before the schema message, which nobody reads to open the file.
+pub(super) const START: usize = 8;
 /// The footer's length and the magic at the end.
 const TRAILER: usize = 4 + MAGIC.len();
 

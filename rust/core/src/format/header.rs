@@ -159,6 +159,11 @@ impl Header {
         known.ok_or_else(|| corrupt("vectors", "none, f32 or f16", &self.vectors))
     }
 
+    /// The digest of the content.
+    pub(super) fn digest(&self) -> &str {
+        &self.digest
+    }
+
     /// Draws the rotation's signs: as many as the vectors have elements.
     pub(super) fn rotation(&self) -> Rotation {
         Rotation::new(self.dim, self.rotation.seed)

@@ -8,6 +8,7 @@ mod check;
 mod digest;
 mod footer;
 mod header;
+mod messages;
 mod read;
 mod schema;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use crate::{
 
 pub(crate) use digest::content as content_digest;
 pub use header::FORMAT_VERSION;
+pub use messages::{Message, Messages};
 
 const _: () = assert!(cfg!(target_endian = "little"), "files are little-endian and searched as they lie");
 

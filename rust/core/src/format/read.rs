@@ -8,6 +8,7 @@ use arrow_ipc::{MetadataVersion, reader::RecordBatchDecoder};
 use super::{
     Source, check, digest,
     footer::{Footer, Place},
+    header::Header,
     schema::from_batch,
 };
 use crate::{
@@ -45,6 +46,17 @@ fn read(bytes: &Buffer, verify: bool, kernels: Kernels, mapped_bytes: usize) -> 
     if verify {
         compare(bytes, &footer, &centroids, &segments)?;
     }
+    assemble(header, centroids, segments, kernels, mapped_bytes)
+}
+
+/// An index of segments whose values are looked at as far as a search depends on them.
+pub(super) fn assemble(
+    header: &Header,
+    centroids: ScalarBuffer<f32>,
+    segments: Vec<Segment>,
+    kernels: Kernels,
+    mapped_bytes: usize,
+) -> Result<Index, PersistError> {
     check::finite("centroids", &centroids)?;
     for segment in &segments {
         check::segment(header, segment)?;

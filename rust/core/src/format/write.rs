@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    ids::Ids,
     index::{Index, VectorsKept},
     rabitq::BLOCK,
     replace::replace,
@@ -30,7 +31,7 @@ use crate::{
     vectors::Element,
 };
 
-/// Vectors gathered at once.
+/// Bytes of one batch: what is gathered at once, and what travels in one message.
 const BATCH_BYTES: usize = 64 << 20;
 
 /// Writes a file: under another name first, then, whole and safe on the disk, in place of what was there.
@@ -81,10 +82,10 @@ pub(super) fn batches(index: &Index) -> Result<Vec<RecordBatch>> {
 }
 
 /// Which blocks of which segment make up each batch.
-type Plan<'a> = Vec<(&'a Segment, Range<usize>)>;
+pub(super) type Plan<'a> = Vec<(&'a Segment, Range<usize>)>;
 
 /// The type of the vectors to be written, if any are.
-fn kept(index: &Index, keep: Keep) -> Result<Option<Element>> {
+pub(super) fn kept(index: &Index, keep: Keep) -> Result<Option<Element>> {
     let at_hand = match index.vectors_kept() {
         VectorsKept::Stored(element) => Some(element),
         VectorsKept::Borrowed => index.borrowed().map(crate::Vectors::element),
@@ -102,24 +103,56 @@ fn kept(index: &Index, keep: Keep) -> Result<Option<Element>> {
     }
 }
 
-/// Without vectors a segment is a batch. With them, it is cut so that a batch's vectors fit into [`BATCH_BYTES`],
-/// between two lists if possible.
+/// A segment is cut so that a batch fits into [`BATCH_BYTES`], between two lists if possible. One block and,
+/// in the first batch, the centroids are as small as it gets.
 fn plan(index: &Index, kept: Option<Element>) -> Plan<'_> {
-    let most = kept.map_or(usize::MAX, |element| BATCH_BYTES / (BLOCK * index.dim() * element.bytes()));
+    plan_within(index, kept, BATCH_BYTES)
+}
+
+/// The same for batches of `most` bytes.
+pub(super) fn plan_within(index: &Index, kept: Option<Element>, most: usize) -> Plan<'_> {
+    let vectors = kept.map_or(0, |element| BLOCK * index.dim() * element.bytes());
+    let mut taken = size_of_val(&index.router().centroids()[..]);
     let mut plan = Vec::new();
     for segment in index.segments() {
         let mut start = 0;
         while start < segment.blocks() {
-            let limit = segment.blocks().min(start.saturating_add(most));
+            let mut limit = start;
+            while limit < segment.blocks() {
+                let bytes = block_bytes(segment, limit) + vectors;
+                if limit > start && taken + bytes > most {
+                    break;
+                }
+                taken += bytes;
+                limit += 1;
+            }
             let lists = &segment.list_id;
             let between = (start + 1..limit).rev().find(|&end| lists[end] != lists[end - 1]);
             let whole = limit == segment.blocks() || lists[limit] != lists[limit - 1];
             let end = if whole { limit } else { between.unwrap_or(limit) };
             plan.push((segment, start..end));
-            start = end;
+            (start, taken) = (end, 0);
         }
     }
     plan
+}
+
+/// What one block takes of a batch, without its vectors.
+fn block_bytes(segment: &Segment, block: usize) -> usize {
+    // List, first row, count, the place in the column of centroids, rows, factors and their scales.
+    let plain = 4 + 8 + 1 + 9 + BLOCK * (4 + 3 * 2) + 3 * 4;
+    let ids = match &segment.ids {
+        None => 0,
+        Some(Ids::Int64(_) | Ids::UInt64(_)) => BLOCK * 8,
+        Some(Ids::Utf8(ids)) => {
+            let offsets = &ids.value_offsets()[block * BLOCK..=(block + 1) * BLOCK];
+            let text = offsets.last().zip(offsets.first()).map_or(0, |(end, start)| (end - start) as usize);
+            BLOCK * 8 + text
+        }
+    };
+    let blocks = segment.blocks();
+    let ex = segment.ex.as_ref().map_or(0, |ex| ex.code.len() / blocks + BLOCK * (4 + 4 + 2));
+    plain + ids + segment.bin_code.len() / blocks + ex
 }
 
 /// The header says what is in the columns, and comes first: their digests are computed before anything is written. For

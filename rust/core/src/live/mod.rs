@@ -36,6 +36,7 @@ mod model;
 mod operator_tests;
 mod operators;
 mod part;
+mod rows;
 mod snapshot;
 #[cfg(test)]
 mod tests;

@@ -95,6 +95,7 @@ impl Iterator for Table {
         let external = |failure| match failure {
             Failure::Core(error) => ArrowError::ExternalError(Box::new(error)),
             Failure::Lake(error) => ArrowError::ExternalError(Box::new(error)),
+            Failure::Remote(error) => ArrowError::ExternalError(Box::new(error)),
             Failure::Python(error) => ArrowError::ExternalError(Box::new(error)),
         };
         self.batch().map_err(external).transpose()
@@ -126,6 +127,13 @@ pub(crate) fn batch(object: &Bound<'_, PyAny>) -> Result<RecordBatch> {
         Some(table) if table.null_count() == 0 => Ok(RecordBatch::from(table)),
         _ => Err(no_batch(&field).into()),
     }
+}
+
+/// Reads the schema of a table from its capsule.
+pub(crate) fn table_schema(capsule: &Bound<'_, PyAny>) -> Result<Schema> {
+    let schema = pointer::<FFI_ArrowSchema>(capsule, c"arrow_schema")?;
+    // SAFETY: the capsule's name vouches for the type, and the capsule outlives this borrow.
+    Ok(Schema::try_from(unsafe { &*schema }).map_err(Error::from)?)
 }
 
 fn pointer<T>(capsule: &Bound<'_, PyAny>, name: &CStr) -> Result<*mut T> {

@@ -21,7 +21,7 @@ use ruvector_core::{Error, Vectors, ids::Ids};
 
 pub(crate) use self::{
     buffer::bytes,
-    capsule::{Table, batch, reader},
+    capsule::{Table, batch, reader, table_schema},
     filter::filter,
 };
 use crate::error::{Result, warn};

@@ -7,6 +7,7 @@ use pyo3::{
     prelude::*,
     types::PyDict,
 };
+use ruvector_flight::client::Refused;
 use ruvector_lake::Error;
 
 use crate::error::{errors, exception as core_exception};
@@ -14,6 +15,9 @@ use crate::error::{errors, exception as core_exception};
 /// The exception for an error. What an adapter or a policy raised is its cause; what no `except Exception` would catch is
 /// raised itself.
 pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyErr {
+    if let Some(refused) = refused_in(error) {
+        return crate::flight::exception(py, refused);
+    }
     let made = match (error, raised_in(error)) {
         (Error::Core(error), _) => core_exception(py, error),
         (_, Some(raised)) if !raised.is_instance_of::<PyException>(py) => Ok(raised.clone_ref(py)),
@@ -28,6 +32,12 @@ fn raised_in(error: &Error) -> Option<&PyErr> {
     let (Error::Backend { source, .. } | Error::PolicyDenied { source, .. }) = error else { return None };
     let source = source.as_deref()?;
     source.downcast_ref::<PyErr>().or_else(|| source.downcast_ref::<Error>().and_then(raised_in))
+}
+
+/// What a server refused, if that is how it began.
+fn refused_in(error: &Error) -> Option<&Refused> {
+    let Error::Backend { source, .. } = error else { return None };
+    source.as_deref()?.downcast_ref::<Refused>()
 }
 
 fn plain(py: Python<'_>, error: &Error) -> PyResult<PyErr> {

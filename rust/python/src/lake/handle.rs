@@ -35,7 +35,7 @@ use crate::{
 /// A lake, seen in one way.
 #[pyclass(name = "Lake", module = "ruvector", frozen)]
 pub(crate) struct PyLake {
-    pub(super) lake: RuLake,
+    pub(crate) lake: RuLake,
 }
 
 /// How collections are indexed and kept: as a dict.

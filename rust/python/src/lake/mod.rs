@@ -18,7 +18,7 @@ mod filter;
 mod handle;
 mod http;
 mod policy;
-mod runtime;
+pub(crate) mod runtime;
 mod scan;
 mod tables;
 mod target;

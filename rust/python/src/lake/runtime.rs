@@ -82,7 +82,7 @@ fn refused(failure: Failure) -> io::Error {
 }
 
 /// The runtime of this process: a forked child makes its own.
-fn runtime() -> Result<Arc<Runtime>> {
+pub(crate) fn runtime() -> Result<Arc<Runtime>> {
     static RUNTIMES: OnceLock<Mutex<HashMap<u32, Arc<Runtime>>>> = OnceLock::new();
     let mut runtimes = RUNTIMES.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(runtime) = runtimes.get(&process::id()) {

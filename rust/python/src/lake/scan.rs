@@ -18,7 +18,7 @@ pub(crate) struct PyRows {
 }
 
 impl PyRows {
-    pub(super) fn new(rows: Batches) -> Self {
+    pub(crate) fn new(rows: Batches) -> Self {
         Self { schema: rows.schema(), rows: Mutex::new(Some(rows)) }
     }
 }

@@ -43,6 +43,12 @@ impl PyTarget {
         Self(Arc::new(Target { lake, key, predicate: Predicate::default() }))
     }
 
+    /// The lake, the collection, and which of its rows there are.
+    pub(crate) fn parts(&self) -> (RuLake, Key, Predicate) {
+        let Target { lake, key, predicate } = &*self.0;
+        (lake.clone(), key.clone(), predicate.clone())
+    }
+
     /// What a plan holds.
     pub(crate) fn searched(&self) -> Arc<dyn Searchable> {
         Arc::clone(&self.0) as Arc<dyn Searchable>
