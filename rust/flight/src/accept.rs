@@ -27,7 +27,7 @@ use tokio::{
 use tokio_openssl::SslStream;
 
 use crate::{
-    front::{Front, Peer},
+    front::{CHUNK, Front, Peer},
     service::{Service, Shared},
     tls::identity,
 };
@@ -42,8 +42,8 @@ const STREAMS: u32 = 128;
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS;
 /// Bytes per frame of HTTP/2 at most.
 const FRAME: u32 = 1 << 20;
-/// Bytes of an answer that wait for the client's window, beside the message that is under way.
-const SEND_BUFFER: usize = 1 << 20;
+/// Bytes of an answer that wait for the client's window, beside the piece that is under way.
+const SEND_BUFFER: usize = CHUNK;
 /// Bytes of the headers of a call.
 const HEADERS: u32 = 16 << 10;
 /// A connection that does not answer for so long, twice, is gone.

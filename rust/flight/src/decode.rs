@@ -69,7 +69,6 @@ impl Decoder {
         let schema = self.schema.as_ref();
         let body = data.data_body.len();
         match message.header_type() {
-            MessageHeader::NONE => Ok(Decoded::Nothing),
             MessageHeader::Schema if schema.is_some() => Err(malformed("a second schema in one stream")),
             MessageHeader::Schema => {
                 let schema = Schema::try_from(data).map_err(malformed)?;

@@ -7,8 +7,8 @@ use std::{
     convert::Infallible,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
+    task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use arrow_flight::flight_service_server::FlightServiceServer;
@@ -29,8 +29,13 @@ use crate::{
     sql::bearing,
 };
 
-/// How much later than a call's own look at its deadline the one of the front is: for calls that never began.
+/// How much later than a call's own look at its deadline the one of the front is. It ends what the call cannot end: one
+/// whose request never came, and one that computes and does not notice.
 const LENIENCE: Duration = Duration::from_millis(250);
+
+/// Bytes that the transport is given at once. It asks for more as soon as it has room for one byte, and keeps what it has
+/// until the client's window takes it: so many, and its send buffer, is what lies there that no quota counts.
+pub(crate) const CHUNK: usize = 256 << 10;
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
@@ -79,21 +84,36 @@ where
         let service = self.service.clone();
         let task = tokio::spawn(run(service, request, call.clone(), head, wanted, frame));
         let watch = Watch { call, task: task.abort_handle() };
+        let mut late_at =
+            watch.call.deadline().and_then(|deadline| deadline.checked_add(LENIENCE)).map(alarm);
         Box::pin(async move {
             // Dropping this future stops the call, until the body takes over.
             let watch = watch;
-            let Ok(response) = response.await else {
-                let status = panicked();
-                watch.call.end(Some(&status));
-                return Ok(status.into_http());
+            let response = tokio::select! {
+                biased;
+                response = response => response.map_err(|_| panicked()),
+                () = rung(&mut late_at) => Err(late()),
             };
-            Ok(response.map(|more| {
-                if more {
-                    Answer::new(Relay { watch, want, frames, asked: true, over: false })
-                } else {
-                    Answer::empty()
+            Ok(match response {
+                Err(status) => {
+                    watch.call.end(Some(&status));
+                    status.into_http()
                 }
-            }))
+                Ok(response) => response.map(|more| {
+                    if !more {
+                        return Answer::empty();
+                    }
+                    Answer::new(Relay {
+                        watch,
+                        want,
+                        frames,
+                        late_at,
+                        rest: Bytes::new(),
+                        asked: true,
+                        over: false,
+                    })
+                }),
+            })
         })
     }
 }
@@ -107,15 +127,7 @@ async fn run(
     mut wanted: mpsc::Receiver<()>,
     frames: mpsc::Sender<Sent>,
 ) {
-    let answer = service.call(request);
-    let response = match call.deadline() {
-        None => answer.await,
-        Some(deadline) => match tokio::time::timeout_at((deadline + LENIENCE).into(), answer).await {
-            Ok(response) => response,
-            Err(_) => Ok(late().into_http()),
-        },
-    };
-    let Ok(response) = response;
+    let Ok(response) = service.call(request).await;
     if let Some(status) = Status::from_header_map(response.headers()) {
         call.end(Some(&status));
     }
@@ -156,14 +168,35 @@ impl Drop for Watch {
     }
 }
 
-/// The answer as the transport sees it. A frame is asked for when the one before is on its way, not earlier: nothing is
-/// made that the client's window has no room for.
+/// The answer as the transport sees it. A frame is asked for when the one before is handed on but for its last pieces: nothing
+/// is made that the client has no use for yet.
 struct Relay {
     watch: Watch,
     want: mpsc::Sender<()>,
     frames: mpsc::Receiver<Sent>,
+    late_at: Option<Alarm>,
+    /// What is left of a long frame.
+    rest: Bytes,
     asked: bool,
     over: bool,
+}
+
+impl Relay {
+    /// The next piece of a long frame. The last pieces are copies, or they would keep all of it in memory for as long as
+    /// they wait, when its share is given back already.
+    fn piece(&mut self) -> Frame<Bytes> {
+        let piece = self.rest.split_to(CHUNK.min(self.rest.len()));
+        self.watch.call.sent(piece.len());
+        Frame::data(if self.rest.len() < 2 * CHUNK { Bytes::copy_from_slice(&piece) } else { piece })
+    }
+
+    /// Ends the answer with a status of its own.
+    fn close(&mut self, status: &Status) -> Result<Frame<Bytes>, Status> {
+        self.over = true;
+        self.watch.call.end(Some(status));
+        let mut trailers = HeaderMap::new();
+        status.add_header(&mut trailers).map(|()| Frame::trailers(trailers))
+    }
 }
 
 impl Body for Relay {
@@ -178,17 +211,33 @@ impl Body for Relay {
         if this.over {
             return Poll::Ready(None);
         }
+        if !this.rest.is_empty() {
+            return Poll::Ready(Some(Ok(this.piece())));
+        }
         if !this.asked {
             // A task that is gone leaves what it sent last, or nothing.
             this.asked = this.want.try_send(()).is_ok();
         }
-        let sent = ready!(this.frames.poll_recv(context));
+        let Poll::Ready(sent) = this.frames.poll_recv(context) else {
+            let alarm = this.late_at.as_mut();
+            if alarm.is_some_and(|alarm| alarm.as_mut().poll(context).is_ready()) {
+                return Poll::Ready(Some(this.close(&late())));
+            }
+            return Poll::Pending;
+        };
         this.asked = false;
         match sent {
-            Some(Sent::Frame(Ok(frame))) => {
-                this.watch.call.sent(frame.data_ref().map_or(0, Bytes::len));
-                Poll::Ready(Some(Ok(frame)))
-            }
+            Some(Sent::Frame(Ok(frame))) => Poll::Ready(Some(Ok(match frame.into_data() {
+                Ok(data) if data.len() > CHUNK => {
+                    this.rest = data;
+                    this.piece()
+                }
+                Ok(data) => {
+                    this.watch.call.sent(data.len());
+                    Frame::data(data)
+                }
+                Err(trailers) => trailers,
+            }))),
             Some(Sent::Frame(Err(status))) => {
                 this.over = true;
                 this.watch.call.end(Some(&status));
@@ -198,17 +247,23 @@ impl Body for Relay {
                 this.over = true;
                 Poll::Ready(None)
             }
-            None => {
-                this.over = true;
-                let status = panicked();
-                this.watch.call.end(Some(&status));
-                let mut trailers = HeaderMap::new();
-                Poll::Ready(match status.add_header(&mut trailers) {
-                    Ok(()) => Some(Ok(Frame::trailers(trailers))),
-                    Err(status) => Some(Err(status)),
-                })
-            }
+            None => Poll::Ready(Some(this.close(&panicked()))),
         }
+    }
+}
+
+/// What rings at a deadline.
+type Alarm = Pin<Box<tokio::time::Sleep>>;
+
+fn alarm(at: Instant) -> Alarm {
+    Box::pin(tokio::time::sleep_until(at.into()))
+}
+
+/// Waits for an alarm; one that is not set never rings.
+async fn rung(alarm: &mut Option<Alarm>) {
+    match alarm {
+        Some(alarm) => alarm.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -21,7 +21,7 @@ use crate::config::LogTo;
 
 /// Lines that wait to be written.
 const WAITING: usize = 4096;
-/// The longest text in a line that a client may have made.
+/// The longest text that a client may have made, in a line and in a refusal.
 const TEXT: usize = 1024;
 
 /// Where lines go.
@@ -107,7 +107,7 @@ pub(crate) fn now() -> f64 {
     UNIX_EPOCH.elapsed().map_or(0.0, |elapsed| elapsed.as_secs_f64())
 }
 
-/// A text of a client's, as long as a line may hold.
+/// The beginning of a text that a client may have made.
 pub(crate) fn short(text: &str) -> &str {
     let end = (0..=text.len().min(TEXT)).rev().find(|&at| text.is_char_boundary(at));
     &text[..end.unwrap_or(0)]

@@ -2,8 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
-use arrow_schema::{Field, FieldRef, Schema, SchemaRef};
+use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow_select::take::take;
 use ruvector_core::{
     Error, Filter, Hits, Monitor, Pool, Vectors,
@@ -140,7 +140,10 @@ impl Question {
             let hits = self.hits(batch, &queries, &self.call.shared().pool, monitor).map_err(counted)?;
             let columns = match self.shape {
                 Shape::Nested => self.nested(batch, &hits)?,
-                Shape::Flat => self.flat(batch, &hits)?,
+                Shape::Flat => {
+                    self.check_room(batch, &hits)?;
+                    self.flat(batch, &hits)?
+                }
             };
             let answer = RecordBatch::try_new(SchemaRef::clone(&self.schema), columns);
             Ok::<_, ruvector_lake::Error>(answer.map_err(Error::from)?)
@@ -179,6 +182,22 @@ impl Question {
         let mut columns: Vec<ArrayRef> = self.passed.iter().map(|&at| Arc::clone(batch.column(at))).collect();
         columns.push(Arc::new(hits.to_nested()?));
         Ok(columns)
+    }
+
+    /// Refuses what would be repeated so often that no client has room for it: a long text with as many hits.
+    fn check_room(&self, batch: &RecordBatch, hits: &Hits) -> Result<(), ruvector_lake::Error> {
+        let often = (0..hits.num_queries()).map(|query| hits.of_query(query).len()).max().unwrap_or(0);
+        let bytes = self.passed.iter().map(|&at| batch.column(at)).map(|column| match column.data_type() {
+            // What is repeated of these are numbers.
+            DataType::Dictionary(..) | DataType::Utf8View | DataType::BinaryView => 0,
+            _ => column.to_data().get_slice_memory_size().unwrap_or(usize::MAX),
+        });
+        let actual = bytes.fold(0, usize::saturating_add).saturating_mul(often) as u64;
+        let limit = self.call.shared().limits.client_bytes as u64;
+        if actual <= limit {
+            return Ok(());
+        }
+        Err(ruvector_lake::Error::TooLarge { what: "bytes of columns beside hits".into(), limit, actual })
     }
 
     /// A row for each hit; queries are numbered over all batches.

@@ -4,6 +4,8 @@ use ruvector_core::PersistError;
 use ruvector_lake::Error;
 use tonic::{Code, Status, metadata::MetadataValue};
 
+use crate::log::short;
+
 /// The header that carries the name of the class in `ruvector.errors`.
 pub(crate) const CLASS: &str = "ruvector-error";
 /// The header that carries the attributes of the error, as JSON.
@@ -16,9 +18,9 @@ pub(crate) fn refuse(error: impl Into<Error>) -> Status {
     crate::details::with_details(named(code, class, error.to_string()), &error)
 }
 
-/// A refusal of our own.
+/// A refusal of our own. What it quotes may be long, and messages travel as headers, of which clients take a few KiB.
 pub(crate) fn named(code: Code, class: &'static str, message: impl Into<String>) -> Status {
-    let mut status = Status::new(code, message);
+    let mut status = Status::new(code, short(&message.into()));
     status.metadata_mut().insert(CLASS, MetadataValue::from_static(class));
     status
 }

@@ -6,11 +6,13 @@ use arrow_array::{
     Array, DictionaryArray, FixedSizeListArray, Int32Array, RecordBatch, RecordBatchOptions, StringArray,
     types::Int8Type,
 };
-use arrow_flight::{FlightData, FlightDescriptor, encode::FlightDataEncoderBuilder};
-use arrow_ipc::{CompressionType, writer::IpcWriteOptions};
+use arrow_flight::{FlightData, FlightDescriptor};
+use arrow_ipc::{
+    CompressionType,
+    writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions},
+};
 use arrow_schema::{DataType, Field, Schema};
 use bytes::Bytes;
-use futures::TryStreamExt;
 use ruvector_flight::{Config, Server};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -204,15 +206,15 @@ fn compressed_bodies_are_refused_whatever_they_claim() {
     runtime().block_on(async {
         for kind in [CompressionType::LZ4_FRAME, CompressionType::ZSTD] {
             let options = IpcWriteOptions::default().try_with_compression(Some(kind)).unwrap();
-            let descriptor = FlightDescriptor::new_cmd(ASK);
+            let vectors = queries(4).project(&[0]).unwrap();
+            let good = asking(ASK, vec![vectors.clone()]).await;
             // Without rows nothing needs to be compressed: the header says that it was.
-            let messages: Vec<FlightData> = FlightDataEncoderBuilder::new()
-                .with_flight_descriptor(Some(descriptor))
-                .with_options(options)
-                .build(futures::stream::iter([Ok(queries(4).slice(0, 0))]))
-                .try_collect()
-                .await
-                .unwrap();
+            let none = vectors.slice(0, 0);
+            let mut tracker = DictionaryTracker::new(false);
+            let mut context = IpcWriteContext::default();
+            let (_, encoded) =
+                IpcDataGenerator::default().encode(&none, &mut tracker, &options, &mut context).unwrap();
+            let messages = vec![good[0].clone(), FlightData::from(encoded)];
             let mut bomb = messages.clone();
             let mut body = (1_i64 << 40).to_le_bytes().to_vec();
             body.extend_from_slice(&[0; 120]);

@@ -1,10 +1,11 @@
 //! What one client may take of the server, and that it takes it from nobody else.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use arrow_flight::FlightData;
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, channel::mpsc, stream};
 use ruvector_flight::{
     Config,
     auth::{Token, Verb},
@@ -28,6 +29,17 @@ fn two_clients() -> Vec<Token> {
         verbs: Verb::ALL.into(),
     };
     vec![token("ann"), token("bob")]
+}
+
+type Say = mpsc::UnboundedSender<FlightData>;
+
+/// Messages, and then nothing until the other half is dropped.
+fn held(messages: Vec<FlightData>) -> (Say, mpsc::UnboundedReceiver<FlightData>) {
+    let (say, said) = mpsc::unbounded();
+    for message in messages {
+        say.unbounded_send(message).unwrap();
+    }
+    (say, said)
 }
 
 /// Messages, and then nothing, as long as the call lasts.
@@ -79,11 +91,11 @@ fn calls_of_one_client_are_limited_and_given_back() {
         let mut client = connect(server.address()).await;
         let mut open = Vec::new();
         for _ in 0..2 {
-            let messages = and_waits(asking(ASK, vec![queries(1)]).await);
-            let mut answers =
-                client.do_exchange(with_token(messages, "secret-ann")).await.unwrap().into_inner();
+            let (say, messages) = held(asking(ASK, vec![queries(1)]).await);
+            let call = client.do_exchange(with_token(messages, "secret-ann")).await;
+            let mut answers = call.unwrap().into_inner();
             answers.message().await.unwrap().unwrap();
-            open.push(answers);
+            open.push((say, answers));
         }
         let status = search(&mut client, Some("secret-ann")).await.unwrap_err();
         assert_eq!(status.code(), Code::ResourceExhausted);
@@ -115,7 +127,7 @@ fn calls_of_a_client_with_little_room_do_not_starve_each_other() {
         });
         for answer in futures::future::join_all(calls).await {
             let batches = answer.unwrap().unwrap();
-            assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 4 * 2000 * 3);
+            assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 4 * 2000 * 3);
         }
         let page = page(&server, "/metrics").await;
         for kind in ["requests", "answers", "uploads"] {
@@ -126,12 +138,12 @@ fn calls_of_a_client_with_little_room_do_not_starve_each_other() {
 }
 
 /// Asks for more than fits into the window of HTTP/2, and reads nothing of it.
-async fn slow_reader(client: &mut Client, token: &str) -> tonic::Streaming<FlightData> {
+async fn slow_reader(client: &mut Client, token: &str) -> (Say, tonic::Streaming<FlightData>) {
     let ask = r#"{"search": {"collection": "docs", "k": 100, "exact": true}}"#;
-    let messages = and_waits(asking(ask, vec![queries(2000); 3]).await);
+    let (say, messages) = held(asking(ask, vec![queries(2000); 3]).await);
     let answers = client.do_exchange(with_token(messages, token)).await.unwrap().into_inner();
     tokio::time::sleep(Duration::from_millis(500)).await;
-    answers
+    (say, answers)
 }
 
 #[test]
@@ -227,5 +239,24 @@ fn a_call_whose_client_goes_away_stops_what_it_computes() {
         assert!(page.contains(r#"calls_total{method="DoExchange",code="CANCELLED"} 2"#), "{page}");
     });
     gate.open();
+    assert!(server.stop());
+}
+
+#[test]
+fn long_texts_are_not_repeated_for_every_hit() {
+    let mut config = config();
+    config.limits.client_bytes = 64 << 20;
+    let server = serve(config);
+    runtime().block_on(async {
+        let batch = queries(1);
+        let long: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(4 << 20)]));
+        let batch = RecordBatch::try_new(batch.schema(), vec![Arc::clone(batch.column(0)), long]).unwrap();
+        let ask = |k: usize| ASK.replace("\"k\": 3", &format!("\"k\": {k}"));
+        let mut client = connect(server.address()).await;
+        let status = exchange(&mut client, asking(&ask(300), vec![batch.clone()]).await).await.unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+        let answer = exchange(&mut client, asking(&ask(4), vec![batch]).await).await.unwrap();
+        assert_eq!(answer.iter().map(RecordBatch::num_rows).sum::<usize>(), 4);
+    });
     assert!(server.stop());
 }

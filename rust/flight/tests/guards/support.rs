@@ -2,11 +2,13 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Condvar, Mutex, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
-use arrow_array::{Array, FixedSizeListArray, Float32Array, RecordBatch, StringArray, UInt64Array};
+use arrow_array::{
+    Array, FixedSizeListArray, Float32Array, Int64Array, RecordBatch, RecordBatchReader, StringArray,
+};
 use arrow_flight::{
     FlightData, FlightDescriptor,
     decode::FlightRecordBatchStream,
@@ -14,7 +16,7 @@ use arrow_flight::{
     error::FlightError,
     flight_service_client::FlightServiceClient,
 };
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use futures::{Stream, StreamExt, TryStreamExt};
 use ruvector_core::{Index, Live, Pool, Unwatched, Vectors, ids::Ids, index::BuildParams};
 use ruvector_flight::{Catalog, Config, Server, Source};
@@ -154,7 +156,7 @@ pub(crate) async fn search(client: &mut Client, token: Option<&str>) -> Result<(
     let batches = exchange_with(client, request).await?;
     assert_eq!(batches.len(), 1);
     let ids = batches[0].column_by_name("id").unwrap();
-    let ids = ids.as_any().downcast_ref::<UInt64Array>().unwrap();
+    let ids = ids.as_any().downcast_ref::<Int64Array>().unwrap();
     assert_eq!(ids.len(), 12);
     assert_eq!([ids.value(0), ids.value(3), ids.value(6), ids.value(9)], [0, 1, 2, 3]);
     Ok(())
@@ -186,24 +188,17 @@ pub(crate) async fn page(server: &Server, path: &str) -> String {
 
 /// What holds up the pulls of a backend.
 #[derive(Clone, Default)]
-pub(crate) struct Gate(Arc<(Mutex<(bool, usize)>, Condvar)>);
+pub(crate) struct Gate(Arc<Mutex<(bool, usize)>>);
 
 impl Gate {
     /// How many have come to it.
     pub(crate) fn waiting(&self) -> usize {
-        self.0.0.lock().unwrap().1
+        self.0.lock().unwrap().1
     }
 
     /// Lets all through.
     pub(crate) fn open(&self) {
-        self.0.0.lock().unwrap().0 = true;
-        self.0.1.notify_all();
-    }
-
-    fn pass(&self) {
-        let mut state = self.0.0.lock().unwrap();
-        state.1 += 1;
-        drop(self.0.1.wait_while(state, |(open, _)| !*open).unwrap());
+        self.0.lock().unwrap().0 = true;
     }
 }
 
@@ -223,8 +218,33 @@ impl Backend for Gated {
     }
 
     fn pull(&self, collection: &str, pull: &Pull) -> ruvector_lake::Result<Batches> {
-        self.1.pass();
-        self.0.pull(collection, pull)
+        self.1.0.lock().unwrap().1 += 1;
+        let rows = self.0.pull(collection, pull)?;
+        Ok(Box::new(Trickle { rows, gate: self.1.clone() }))
+    }
+}
+
+/// Batches without rows, as long as the gate is closed.
+struct Trickle {
+    rows: Batches,
+    gate: Gate,
+}
+
+impl Iterator for Trickle {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.gate.0.lock().unwrap().0 {
+            return self.rows.next();
+        }
+        std::thread::sleep(Duration::from_millis(2));
+        Some(Ok(RecordBatch::new_empty(self.rows.schema())))
+    }
+}
+
+impl RecordBatchReader for Trickle {
+    fn schema(&self) -> SchemaRef {
+        self.rows.schema()
     }
 }
 

@@ -186,7 +186,9 @@ fn certificates_of_clients_say_who_they_are() {
     let log = world.log();
     assert_eq!(log.matches(r#""principal":"ann""#).count(), 1, "{log}");
     assert_eq!(log.matches(r#""principal":"bob.example""#).count(), 1, "{log}");
-    assert_eq!(log.matches(r#""event":"connection refused""#).count(), 6, "{log}");
+    for why in ["did not return a certificate", "certificate verify failed", "a certificate without a name"] {
+        assert!(log.contains(why), "{why}: {log}");
+    }
 }
 
 #[test]
