@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(whole.to_nested().unwrap(), nested);
         let hit = |value, id| Candidate { value, id: Id::Int64(id) };
         let rows = [Some(vec![hit(1.0, 7)]), Some(vec![hit(2.0, 8), hit(3.0, 9)])];
-        let two = Hits::new(IdType::Int64, Metric::L2sq, false, &rows).to_nested().unwrap();
+        let two = Hits::new(IdType::Int64, Metric::L2Sq, false, &rows).to_nested().unwrap();
         let last = Hits::from_nested(&two.slice(1, 1), false).unwrap();
         assert_eq!((last.num_queries(), last.of_query(0), last.ids().get(0)), (1, 0..2, Id::Int64(8)));
         let flat = LargeListArray::new_null(Arc::new(Field::new("item", DataType::Int64, true)), 1);

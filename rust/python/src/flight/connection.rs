@@ -71,7 +71,7 @@ impl Connection {
                     if let Ok(done) = tokio::time::timeout(TICK, work.as_mut()).await {
                         return Ok(done?);
                     }
-                    Python::attach(|py| py.check_signals())?;
+                    Python::attach(check_signals)?;
                 }
             })
         })
@@ -105,4 +105,9 @@ impl Drop for Connection {
             mem::forget(made);
         }
     }
+}
+
+/// Ctrl-C, as an error. A method's path would not do for every lifetime of `py`.
+fn check_signals(py: Python<'_>) -> PyResult<()> {
+    py.check_signals()
 }

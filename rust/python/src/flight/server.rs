@@ -128,7 +128,7 @@ impl Run {
                 Some(path) => LogTo::File(path),
             },
             drain: seconds("drain", self.drain)?,
-            sql: self.sql.map(PyEngine::new).transpose()?,
+            sql: self.sql.map(PyEngine::open).transpose()?,
         })
     }
 }

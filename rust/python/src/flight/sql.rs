@@ -69,7 +69,7 @@ pub(crate) struct PyEngine {
 }
 
 impl PyEngine {
-    pub(crate) fn new(engine: Py<PyAny>) -> Result<Engine> {
+    pub(crate) fn open(engine: Py<PyAny>) -> Result<Engine> {
         let version = Python::attach(|py| engine.bind(py).call_method0("version")?.extract())?;
         Ok(Engine(Arc::new(Self { engine, version })))
     }
