@@ -21,6 +21,9 @@ NOT_BELOW = {
     "ruvector-duckdb": re.compile(
         r"pyo3|polars|datafusion|(lib)?duckdb|tonic|tokio|ruvector-(?!core|duckdb)"
     ),
+    "ruvector-flight": re.compile(
+        r"pyo3|polars|datafusion|(lib)?duckdb|rustls|ring$|ruvector-(?!core|lake|flight)"
+    ),
     "ruvector-lake": re.compile(r"pyo3|polars|datafusion|duckdb|tonic|ruvector-(?!core|lake)"),
 }
 
