@@ -154,7 +154,8 @@ impl FlightService for Service {
         request: Request<Empty>,
     ) -> Result<Response<Self::ListActionsStream>, Status> {
         let call = Call::begin(&self.0, "ListActions", &request)?;
-        let answers = call.stream(async move { Ok(action::types()) }).await?;
+        let runs_sql = self.0.sql.is_some();
+        let answers = call.stream(async move { Ok(action::types(runs_sql)) }).await?;
         Ok(Response::new(answers))
     }
 

@@ -113,6 +113,9 @@ pub(crate) fn is_action(action: &Action) -> bool {
     session::is_action(action)
 }
 
+/// The actions that there are where SQL is run, with a description of each.
+pub(crate) const ACTIONS: [(&str, &str); 8] = session::ACTIONS;
+
 /// `GetFlightInfo`.
 pub(crate) async fn flight_info(
     call: &Call,
