@@ -13,6 +13,7 @@ from pyarrow import flight
 import ruvector as rv
 from tests.flight.sql_client import QUERY, connect, docs, meta, rows, serve, token
 from tests.flight.sql_messages import flag, packed, parsed, text, unpacked
+from tests.flight.sql_plain import act, command, put, query, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,37 +35,6 @@ def server() -> Iterator[FlightServer]:
 def client(server: FlightServer) -> Iterator[Any]:
     with flight.connect(server.location) as connected:
         yield connected
-
-
-def command(name: str, *fields: bytes) -> Any:
-    return flight.FlightDescriptor.for_command(packed(name, *fields))
-
-
-def read(client: Any, descriptor: Any, options: Any = None) -> pa.Table:
-    info = client.get_flight_info(descriptor, options)
-    (endpoint,) = info.endpoints
-    table = client.do_get(endpoint.ticket, options).read_all()
-    assert table.schema == info.schema
-    return table
-
-
-def query(client: Any, sql: str, options: Any = None) -> list[dict[str, Any]]:
-    return read(client, command("CommandStatementQuery", text(1, sql)), options).to_pylist()
-
-
-def act(client: Any, name: str, body: bytes = b"") -> list[bytes]:
-    return [result.body.to_pybytes() for result in client.do_action(flight.Action(name, body))]
-
-
-def put(client: Any, descriptor: Any, *batches: pa.RecordBatch) -> bytes:
-    schema = batches[0].schema if batches else pa.schema([])
-    writer, told = client.do_put(descriptor, schema)
-    with writer:
-        for batch in batches:
-            writer.write_batch(batch)
-        writer.done_writing()
-        answer: bytes = told.read().to_pybytes()
-    return answer
 
 
 def test_a_query_runs_when_its_info_is_asked_for_and_is_read_once(client: Any) -> None:
