@@ -25,7 +25,10 @@ def read(client: Any, descriptor: Any, options: Any = None) -> pa.Table:
 
 
 def query(client: Any, sql: str, options: Any = None) -> list[dict[str, Any]]:
-    return read(client, command("CommandStatementQuery", text(1, sql)), options).to_pylist()
+    found: list[dict[str, Any]] = read(
+        client, command("CommandStatementQuery", text(1, sql)), options
+    ).to_pylist()
+    return found
 
 
 def act(client: Any, name: str, body: bytes = b"", options: Any = None) -> list[bytes]:
