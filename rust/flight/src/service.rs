@@ -105,6 +105,10 @@ impl FlightService for Service {
     ) -> Result<Response<PollInfo>, Status> {
         let call = Call::begin(&self.0, "PollFlightInfo", &request)?;
         let descriptor = request.into_inner();
+        if let Some(command) = sql::command(&descriptor.cmd) {
+            let told = sql::poll(&call, command, descriptor);
+            return call.clone().answer(told).await.map(Response::new);
+        }
         let told = call.clone().answer(async move { poll(&call, &descriptor) }).await?;
         Ok(Response::new(told))
     }
