@@ -38,8 +38,8 @@ def token(name: str, **how: Any) -> Token:
 
 
 def connect(server: FlightServer, who: str | None = None, **how: Any) -> Any:
-    options = {} if who is None else {"username": who, "password": f"secret-of-{who}"}
-    return _dbapi.connect(server.location, db_kwargs=options, **{"autocommit": True, **how})
+    options: dict[str, str] = {} if who is None else {"username": who, "password": f"secret-of-{who}"}
+    return _dbapi.connect(server.location, **{"db_kwargs": options, "autocommit": True, **how})
 
 
 def rows(cursor: Any, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:

@@ -131,11 +131,12 @@ def test_tls_is_checked_on_both_ends(docs: rv.Index, certificates: Path) -> None
         own = (at / "client.pem", at / "client.key")
         there = connect(server.location, roots=at / "server.pem", certificate=own).collection("docs")
         assert there.search([0.0, 0.0], k=1).to_polars()["id"].to_list() == [7]
-        for options in (
+        refused: tuple[dict[str, Any], ...] = (
             {"roots": at / "other.pem", "certificate": own},
             {"roots": at / "server.pem"},
             {"roots": at / "server.pem", "certificate": (at / "other.pem", at / "other.key")},
-        ):
+        )
+        for options in refused:
             with pytest.raises(rv.BackendError):
                 connect(server.location, retries=0, **options).collection("docs").search([0.0, 0.0])
         plain = flight.FlightClient(

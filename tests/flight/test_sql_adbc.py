@@ -155,6 +155,16 @@ def test_results_come_as_they_are_read(cursor: Any) -> None:
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.parametrize("incremental", ["false", "true"])
+def test_an_answer_may_be_read_by_another_cursor(connection: Any, cursor: Any, incremental: str) -> None:
+    cursor.adbc_statement.set_options(**{"adbc.statement.exec.incremental": incremental})
+    (partition,), schema = cursor.adbc_execute_partitions("SELECT 42 AS x")
+    assert schema in {None, pa.schema([("x", pa.int32())])}
+    with connection.cursor() as other:
+        other.adbc_read_partition(partition)
+        assert other.fetchall() == [(42,)]
+
+
 def test_a_query_is_cancelled(server: FlightServer) -> None:
     with connect(server) as connection, connection.cursor() as cursor:
         threading.Timer(0.3, cursor.adbc_cancel).start()

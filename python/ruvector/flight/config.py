@@ -265,7 +265,7 @@ def _resolved(told: Table, environment: Mapping[str, str], where: str) -> Table:
             if plain in told:
                 refuse(f"{where}{key}", f"no {plain} beside it", "both")
             if not isinstance(given, str) or given not in environment:
-                refuse(f"{where}{key}", "the name of an environment variable that is set", repr(given))
+                refuse(f"{where}{key}", "the name of an environment variable that is set", repr(value))
             found[plain] = environment[given]
         else:
             found[key] = value

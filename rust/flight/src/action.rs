@@ -28,7 +28,7 @@ use crate::{
     catalog::{Source, State},
     info,
     pins::pinned,
-    poll,
+    poll, sql,
     status::{invalid, refuse},
     wire::malformed,
 };
@@ -55,13 +55,19 @@ const ACTIONS: [(&str, &str); 10] = [
     ("health", "{}: whether the server answers"),
     ("list", r#"{"prefix": ""}: the names of collections"#),
     ("job", r#"{"job": id, "stop": false}: how far a job is"#),
-    ("CancelFlightInfo", "stops the build that PollFlightInfo told of"),
+    (
+        "CancelFlightInfo",
+        "stops the build that PollFlightInfo told of, or the statement that GetFlightInfo ran",
+    ),
     ("RenewFlightEndpoint", "holds the state of a ticket for longer"),
 ];
 
-/// All actions.
-pub(crate) fn types() -> Answers<ActionType> {
+/// All actions, those of SQL where it is run.
+pub(crate) fn types(runs_sql: bool) -> Answers<ActionType> {
+    let sql = sql::ACTIONS.into_iter().filter(move |_| runs_sql);
     let types = ACTIONS
+        .into_iter()
+        .chain(sql)
         .map(|(name, description)| Ok(ActionType { r#type: name.into(), description: description.into() }));
     stream::iter(types).boxed()
 }

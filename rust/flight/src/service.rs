@@ -105,6 +105,10 @@ impl FlightService for Service {
     ) -> Result<Response<PollInfo>, Status> {
         let call = Call::begin(&self.0, "PollFlightInfo", &request)?;
         let descriptor = request.into_inner();
+        if let Some(command) = sql::command(&descriptor.cmd) {
+            let told = sql::poll(&call, command, descriptor);
+            return call.clone().answer(told).await.map(Response::new);
+        }
         let told = call.clone().answer(async move { poll(&call, &descriptor) }).await?;
         Ok(Response::new(told))
     }
@@ -154,7 +158,8 @@ impl FlightService for Service {
         request: Request<Empty>,
     ) -> Result<Response<Self::ListActionsStream>, Status> {
         let call = Call::begin(&self.0, "ListActions", &request)?;
-        let answers = call.stream(async move { Ok(action::types()) }).await?;
+        let runs_sql = self.0.sql.is_some();
+        let answers = call.stream(async move { Ok(action::types(runs_sql)) }).await?;
         Ok(Response::new(answers))
     }
 

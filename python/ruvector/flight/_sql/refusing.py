@@ -23,7 +23,7 @@ PATH = re.compile(r"""(?<![\w./:])(?:[A-Za-z]:)?[\/](?:[^\s\/"'<>|:]+[\/])+[^\s\
 TRACEBACK = re.compile(r"\n*(?:Traceback \(most recent call last\)|At:\n).*", re.DOTALL)
 
 # What DuckDB writes before a message of the core.
-RAISED = re.compile(r"^Invalid Input Error: Python exception occurred while executing the UDF: \w+: ")
+RAISED = re.compile(r"^Invalid Input Error: Python exception occurred while executing the UDF: (\w+): ")
 
 
 class Refusal(Exception):  # noqa: N818 - it crosses to Rust, and is nobody's to catch
@@ -48,11 +48,12 @@ def told(text: str, sql: str = "") -> Refusal:
     """Make the refusal for what an engine says of a statement."""
     if INTERRUPTED in text:
         return Refusal("interrupted", "the statement was stopped")
+    raised = RAISED.match(text)
     text = RAISED.sub("", TRACEBACK.sub("", text))
     clean = PATH.sub(lambda found: found[0] if found[0] in sql else "...", text).strip()
     if text.startswith("Out of Memory Error"):
         return Refusal("exhausted", clean.partition("\n")[0])
-    if text.startswith("Permission Error"):
+    if text.startswith("Permission Error") or (raised and raised[1] == "PolicyDenied"):
         return Refusal("denied", clean)
     return Refusal("refused", clean)
 

@@ -125,6 +125,7 @@ impl Thing {
 
 struct Entry {
     tenant: String,
+    keep: Duration,
     until: Instant,
     thing: Thing,
 }
@@ -136,11 +137,16 @@ pub(super) struct Held(Arc<Mutex<HashMap<Bytes, Entry>>>);
 impl Held {
     /// Holds something, and gives its handle.
     pub(super) fn put(&self, tenant: &str, thing: Thing) -> Result<Bytes, Status> {
+        let keep = thing.keep();
+        self.put_for(keep, tenant, thing)
+    }
+
+    fn put_for(&self, keep: Duration, tenant: &str, thing: Thing) -> Result<Bytes, Status> {
         let mut handle = [0; HANDLE];
         openssl::rand::rand_bytes(&mut handle)
             .map_err(|error| named(Code::Internal, "RuVectorError", format!("no randomness: {error}")))?;
         let handle = Bytes::copy_from_slice(&handle);
-        let until = Instant::now() + thing.keep();
+        let until = Instant::now() + keep;
         let mut all = lock(&self.0);
         if all.values().filter(|entry| entry.tenant == tenant).count() >= MOST {
             drop(all);
@@ -148,7 +154,7 @@ impl Held {
             let message = format!("more than {MOST} statements and transactions are open: close some");
             return Err(named(Code::ResourceExhausted, "TooLarge", message));
         }
-        all.insert(handle.clone(), Entry { tenant: tenant.to_owned(), until, thing });
+        all.insert(handle.clone(), Entry { tenant: tenant.to_owned(), keep, until, thing });
         drop(all);
         tokio::spawn(expire(Arc::downgrade(&self.0), handle.clone(), until));
         Ok(handle)
@@ -158,7 +164,7 @@ impl Held {
     pub(super) fn find(&self, tenant: &str, handle: &[u8]) -> Option<Thing> {
         let mut all = lock(&self.0);
         let entry = all.get_mut(handle).filter(|entry| entry.tenant == tenant)?;
-        entry.until = Instant::now() + entry.thing.keep();
+        entry.until = Instant::now() + entry.keep;
         Some(entry.thing.clone())
     }
 
@@ -223,4 +229,43 @@ pub(super) fn gone(what: &str) -> Status {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use arrow_schema::Schema;
+
+    use super::*;
+
+    fn statement() -> Thing {
+        let none = Arc::new(Schema::empty());
+        let described = Described { answer: Arc::clone(&none), parameters: none };
+        let sql = "SELECT 1".into();
+        Thing::Prepared(Arc::new(Prepared { sql, described, transaction: None, rows: Mutex::default() }))
+    }
+
+    #[tokio::test]
+    async fn what_is_used_is_held_and_what_is_not_is_let_go_of() {
+        let held = Held::default();
+        let keep = Duration::from_secs(1);
+        let (used, unused) = (held.put_for(keep, "ann", statement()), held.put_for(keep, "ann", statement()));
+        let (used, unused) = (used.unwrap(), unused.unwrap());
+        for _ in 0..8 {
+            tokio::time::sleep(keep / 4).await;
+            assert!(held.prepared("ann", &used).is_ok());
+            // One that may not use it does not make it live on.
+            assert!(held.prepared("bob", &unused).is_err());
+        }
+        assert_eq!(held.prepared("ann", &unused).err().unwrap().code(), Code::NotFound);
+        // Nobody needs to ask for it.
+        for _ in 0..100 {
+            if lock(&held.0).is_empty() {
+                return;
+            }
+            tokio::time::sleep(keep / 4).await;
+        }
+        unreachable!("what is not used is held");
+    }
 }

@@ -19,8 +19,8 @@ mod update;
 use std::sync::Arc;
 
 use arrow_flight::{
-    Action, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, PutResult, Result as ActionResult,
-    SchemaResult, Ticket,
+    Action, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, PollInfo, PutResult,
+    Result as ActionResult, SchemaResult, Ticket,
     sql::{Any, Command},
 };
 use arrow_schema::Schema;
@@ -113,6 +113,9 @@ pub(crate) fn is_action(action: &Action) -> bool {
     session::is_action(action)
 }
 
+/// The actions that there are where SQL is run, with a description of each.
+pub(crate) const ACTIONS: [(&str, &str); 8] = session::ACTIONS;
+
 /// `GetFlightInfo`.
 pub(crate) async fn flight_info(
     call: &Call,
@@ -132,6 +135,16 @@ pub(crate) async fn flight_info(
             info_of(&schema, ticket, descriptor)
         }
     }
+}
+
+/// `PollFlightInfo`: what is asked for is complete at once, because rows are made as they are read.
+pub(crate) async fn poll(
+    call: &Call,
+    command: Command,
+    descriptor: FlightDescriptor,
+) -> Result<PollInfo, Status> {
+    let info = flight_info(call, command, descriptor).await?;
+    Ok(PollInfo { info: Some(info), progress: Some(1.0), ..PollInfo::default() })
 }
 
 /// `GetSchema`.

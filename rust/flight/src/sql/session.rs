@@ -59,15 +59,16 @@ const UNKNOWN_OPTION: i32 = 1;
 const UNKNOWN_VALUE: i32 = 2;
 const CLOSED: i32 = 1;
 
-const ACTIONS: [&str; 8] = [
-    "CreatePreparedStatement",
-    "ClosePreparedStatement",
-    "BeginTransaction",
-    "EndTransaction",
-    "CancelQuery",
-    "SetSessionOptions",
-    "GetSessionOptions",
-    "CloseSession",
+/// What clients are told of the actions. `CancelFlightInfo`, which is not of SQL alone, is told of by the others.
+pub(super) const ACTIONS: [(&str, &str); 8] = [
+    ("CreatePreparedStatement", "flight sql: tells of a statement, and gives its handle"),
+    ("ClosePreparedStatement", "flight sql: lets go of a prepared statement"),
+    ("BeginTransaction", "flight sql: begins a transaction, and gives its handle"),
+    ("EndTransaction", "flight sql: commits a transaction or rolls it back"),
+    ("CancelQuery", "flight sql: stops a statement; CancelFlightInfo does the same"),
+    ("SetSessionOptions", "flight sql: catalog and schema can be set to what they are"),
+    ("GetSessionOptions", "flight sql: the catalog and the schema in which names are looked up"),
+    ("CloseSession", "flight sql: nothing is held for a session"),
 ];
 const CANCEL: &str = "CancelFlightInfo";
 
@@ -77,7 +78,7 @@ pub(super) fn is_action(action: &Action) -> bool {
         let request = CancelFlightInfoRequest::decode(&*action.body).ok();
         return request.and_then(|request| request.info).is_some_and(|info| tickets(&info).next().is_some());
     }
-    ACTIONS.contains(&action.r#type.as_str())
+    ACTIONS.iter().any(|(name, _)| *name == action.r#type)
 }
 
 /// Does one, and gives the bodies of its results.
