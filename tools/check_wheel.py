@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-MAX_BYTES = 8_000_000
+MAX_BYTES = 16_000_000
 MAX_IMPORT_MS = 50.0
 PROCESSES = 11
 

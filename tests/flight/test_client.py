@@ -247,3 +247,13 @@ def test_plain_json_is_all_that_actions_take(server: FlightServer) -> None:
     with flight.connect(server.location) as client:
         (answer,) = client.do_action(flight.Action("list", b"{}"))
         assert json.loads(answer.body.to_pybytes())["collections"] == ["docs", "named"]
+
+
+def test_a_closed_client_says_so_and_its_collections_go_on() -> None:
+    with rv.flight.serve({"docs": rv.build([[0.0, 0.0], [3.0, 4.0]])}) as server:
+        with rv.flight.connect(server.location) as client:
+            docs = client.collection("docs")
+        assert len(docs) == 2
+        assert client.location == server.location
+        with pytest.raises(rv.InvalidParameter, match="closed"):
+            client.list()

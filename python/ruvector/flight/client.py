@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ruvector._ruvector import flight_connect
 from ruvector.flight.remote import RemoteCollection
+from ruvector.presets.base import refuse
 
 if TYPE_CHECKING:
     from os import PathLike
-    from typing import SupportsIndex
+    from typing import Self, SupportsIndex
 
     from ruvector._ruvector import FlightClient as Native
     from ruvector.typing import IdColumn, Metric, VectorSource
@@ -86,17 +87,39 @@ class FlightClient:
 
     All methods raise what the server raised: an error of the same class, with the same attributes. A server
     that cannot be reached is a `BackendError` that is ``retryable``.
+
+    It can be used in a ``with`` statement. Its connection ends when it is closed or gone, and its collections
+    are gone, too.
     """
 
-    __slots__ = ("_native",)
+    __slots__ = ("_held", "_told")
 
     def __init__(self, native: Native) -> None:
-        self._native = native
+        self._held: Native | None = native
+        self._told = native.location()
+
+    @property
+    def _native(self) -> Native:
+        if self._held is None:
+            refuse("client", "one that is open", "a closed one")
+        return self._held
+
+    def close(self) -> None:
+        """Let go of the connection. Collections that were made before keep it while they are there."""
+        self._held = None
+
+    def __enter__(self) -> Self:
+        """Return the client."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Let go of the connection."""
+        self.close()
 
     @property
     def location(self) -> str:
         """The server."""
-        return self._native.location()
+        return self._told
 
     def collection(self, name: str) -> RemoteCollection:
         """Return what the server has under a name. It is not asked whether it has."""
