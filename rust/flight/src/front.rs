@@ -24,6 +24,7 @@ use tonic::{Status, body::Body as Answer, codegen::Service as _};
 
 use crate::{
     call::{Call, late, panicked},
+    frames::Handed,
     meter::Metered,
     service::{Service, Shared},
     sql::bearing,
@@ -132,7 +133,10 @@ async fn run(
         call.end(Some(&status));
     }
     drop(call);
-    let (parts, mut body) = response.into_parts();
+    let (mut parts, mut body) = response.into_parts();
+    if let Some(frames) = parts.extensions.remove::<Handed>().and_then(|handed| handed.body()) {
+        body = Answer::new(frames);
+    }
     if body.is_end_stream() {
         let _gone = head.send(Response::from_parts(parts, false));
         return;

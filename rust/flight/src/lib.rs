@@ -24,6 +24,7 @@ mod details;
 mod encode;
 mod exchange;
 mod figures;
+mod frames;
 mod front;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -21,6 +21,7 @@ use crate::{
     catalog::Catalog,
     config::Limits,
     exchange::exchange,
+    frames::respond,
     get::get,
     info,
     jobs::Jobs,
@@ -127,10 +128,10 @@ impl FlightService for Service {
         let call = Call::begin(&self.0, "DoGet", &request)?;
         let ticket = request.into_inner();
         if let Some(command) = sql::command(&ticket.ticket) {
-            return call.clone().stream(sql::get(&call, command)).await.map(Response::new);
+            return call.clone().stream(sql::get(&call, command)).await.map(respond);
         }
         let answers = call.clone().stream(async move { get(&call, &ticket.ticket) }).await?;
-        Ok(Response::new(answers))
+        Ok(respond(answers))
     }
 
     async fn do_put(
@@ -170,6 +171,6 @@ impl FlightService for Service {
         let call = Call::begin(&self.0, "DoExchange", &request)?;
         let messages = request.into_inner();
         let answers = call.clone().stream(async move { exchange(&call, messages).await }).await?;
-        Ok(Response::new(answers))
+        Ok(respond(answers))
     }
 }
