@@ -164,7 +164,8 @@ def round_trips(
                     times[name].append(took)
     found = {f"{name}_us": median(took) * 1e6 for name, took in times.items()}
     bound = found["echo_us"] / 2 + found["search_us"]
-    return {**found, "bound_us": bound, "ours_to_bound": found["ours_us"] / bound}
+    to_bound = {f"{name}_to_bound": found[f"{name}_us"] / bound for name in ("pyarrow", "ours")}
+    return {**found, "bound_us": bound, **to_bound}
 
 
 def batches(ours: str, index: rv.Index, queries: NDArray[np.float32], turns: int) -> dict[str, float]:

@@ -312,8 +312,9 @@ def flight_table(result: Result) -> str:
         f"{number(down['echo_mb_s'])} MB/s: {number(down['ratio'], 2)} times as fast."
     )
     bound = (
-        f"Half of the echo and the search are {number(trip['bound_us'])} µs: our round trip takes "
-        f"{number(trip['ours_to_bound'], 2)} of that."
+        f"Half of the echo and the search are {number(trip['bound_us'])} µs: our server takes "
+        f"{number(trip['pyarrow_to_bound'], 2)} of that with pyarrow's client, and "
+        f"{number(trip['ours_to_bound'], 2)} with ours."
     )
     rates = (
         f"Batches of {number(result['batch'])} queries: {number(batch['local_qps'])} queries/s in process, "
