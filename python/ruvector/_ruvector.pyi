@@ -40,6 +40,7 @@ __all__ = [
     "FlightClient",
     "FlightRemote",
     "FlightServer",
+    "FlightTenant",
     "Hits",
     "Index",
     "Lake",

@@ -180,4 +180,6 @@ def test_batches_are_in_the_audit_and_plans_are_not(memory: rv.LocalBackend, que
     assert lake.audit_events().to_polars().filter(searches).is_empty()
     plan.collect()
     events = lake.audit_events().to_polars().filter(searches)
-    assert events.select("collection", "outcome", "rows").rows() == [("docs", "answered", 6)]
+    # Polars may ask for the rows in parts.
+    assert events.select("collection", "outcome").unique().rows() == [("docs", "answered")]
+    assert events["rows"].sum() == 6
