@@ -46,7 +46,9 @@ def shard(path: Path) -> Iterator[RemoteCollection]:
 
 def nearest(pool: ThreadPoolExecutor, shards: list[RemoteCollection], queries: pl.Series) -> pl.DataFrame:
     """Ask all shards at once, and keep the best of what they answer; ties go to the smaller id."""
-    answers = pool.map(lambda shard: shard.search(queries, K, exact=True).to_polars(), shards)
+    answers: list[pl.DataFrame] = list(
+        pool.map(lambda shard: shard.search(queries, K, exact=True).to_polars(), shards)
+    )
     best = pl.struct("distance", "id").rank("ordinal").over("query_row") - 1
     return (
         pl.concat(answers)

@@ -67,6 +67,11 @@ class RuVectorError(Exception):
         details = {name: getattr(self, name) for name in self._details}
         return partial(type(self), **details), (str(self),), self.__dict__
 
+    @classmethod
+    def of(cls, message: str, details: dict[str, Any]) -> RuVectorError:
+        """Return an error of this class by its attributes, of which some may not be known."""
+        return cls(message, **{name: details.get(name, _BLANK.get(name, "")) for name in cls._details})
+
 
 class VectorIndexError(RuVectorError):
     """Something is wrong with an index, its vectors or a question to it.
@@ -579,8 +584,7 @@ def told(name: str, message: str, details: dict[str, Any]) -> RuVectorError:
     found: object = globals().get(name)
     if not (isinstance(found, type) and issubclass(found, RuVectorError)):
         return RuVectorError(message)
-    known = found._details  # noqa: SLF001
-    return found(message, **{each: details.get(each, _BLANK.get(each, "")) for each in known})
+    return found.of(message, details)
 
 
 class RuVectorWarning(UserWarning):

@@ -103,9 +103,11 @@ def index_options(
         reference = _ruvector.plan_reference(index.target, keep=keep)
     allowed = None
     if filter is not None:
+        from ruvector.lake.collection import LakeCollection
+
         if isinstance(index, _ruvector.Index):
             state = index
-        elif isinstance(index.target, _ruvector.LakeTarget):
+        elif isinstance(index, LakeCollection):
             state = index.index()
         else:
             raise refuse("filter", "None for a collection of a server: it takes ids in search", "a filter")
