@@ -170,12 +170,14 @@ fn flight(call: &Call, ask: &GetAsk) -> Result<Flight, Status> {
 fn answers(call: &Call, ask: &SearchAsk, wanted: Wanted, whole: &GetAsk) -> Result<Flight, Status> {
     let pinned = pinned(call, Verb::Search, &ask.collection, ask.generation.as_deref())?;
     let ids = pinned.state.id_type();
+    let params = ask.params(call.shared().limits.k).map_err(refuse)?;
+    let exact = wanted.is_exact(&pinned.state, &params);
     let (schema, parts) = match (wanted, &ask.queries) {
         (Wanted::Neighbours, _) => {
             let own = arrow_schema::Field::new(crate::question::OWN, ids.data_type(), false);
-            (answer_schema(vec![own.into()], ask.answer, ids).map_err(refuse)?, 1)
+            (answer_schema(vec![own.into()], ask.answer, ids, exact).map_err(refuse)?, 1)
         }
-        (_, None) => (answer_schema(Vec::new(), ask.answer, ids).map_err(refuse)?, 0),
+        (_, None) => (answer_schema(Vec::new(), ask.answer, ids, exact).map_err(refuse)?, 0),
         _ => (question(call, ask, wanted, Arc::clone(&pinned))?.0.schema, 1),
     };
     let tickets = Tickets { ask: whole.clone(), parts };

@@ -19,7 +19,7 @@ use crate::{
     catalog::State,
     pins::Pinned,
     status::{refuse, rows_from},
-    wire::{schema, vector_column, vectors},
+    wire::{vector_column, vectors},
 };
 
 /// The name of the column of hits.
@@ -40,6 +40,13 @@ pub(crate) enum Wanted {
     Within,
     /// The nearest rows besides the one that asks, whose id is in the column [`OWN`].
     Neighbours,
+}
+
+impl Wanted {
+    /// Whether distances will be the metric's own, and not estimates.
+    pub(crate) fn is_exact(self, state: &State, params: &SearchParams) -> bool {
+        self == Self::Within || state.is_exact(params)
+    }
 }
 
 /// A question that goes on over batches. It stays in the state that it began in.
@@ -77,7 +84,7 @@ impl Question {
     ) -> Result<Self, Status> {
         let mut params = ask.params(call.shared().limits.k).map_err(refuse)?;
         let state = &pinned.state;
-        let exact = wanted == Wanted::Within || state.is_exact(&params);
+        let exact = wanted.is_exact(state, &params);
         if let Some(ids) = &ask.ids {
             let ids = ids_of(ids).map_err(refuse)?;
             params.filter = Some(state.filter_of_ids(&ids).map_err(refuse)?);
@@ -106,9 +113,7 @@ impl Question {
             (0..arriving.fields().len()).filter(|&column| ask.keep_vectors || column != at).collect();
         let fields: Vec<FieldRef> =
             passed.iter().map(|&column| Arc::clone(&arriving.fields()[column])).collect();
-        let schema = answer_schema(fields, ask.answer, state.id_type()).map_err(refuse)?;
-        let told = HashMap::from([(EXACT.to_owned(), exact.to_string())]);
-        let schema = Arc::new(Schema::clone(&schema).with_metadata(told));
+        let schema = answer_schema(fields, ask.answer, state.id_type(), exact).map_err(refuse)?;
         let call = call.clone();
         Ok(Self { call, shape: ask.answer, pinned, kind, at, passed, schema, queries: 0 })
     }
@@ -224,6 +229,7 @@ pub(crate) fn answer_schema(
     mut fields: Vec<FieldRef>,
     shape: Shape,
     ids: ruvector_core::ids::IdType,
+    exact: bool,
 ) -> Result<SchemaRef, Error> {
     match shape {
         Shape::Nested => fields.push(Field::new(HITS, Hits::nested_type(ids), true).into()),
@@ -235,5 +241,6 @@ pub(crate) fn answer_schema(
             return Err(Error::invalid_parameter("queries", expected, "a column of that name"));
         }
     }
-    Ok(schema(fields))
+    let told = HashMap::from([(EXACT.to_owned(), exact.to_string())]);
+    Ok(Arc::new(Schema::new(fields).with_metadata(told)))
 }
