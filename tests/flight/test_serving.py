@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DOCS = [[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]]
+# Wrong on purpose.
+UNKNOWN: Any = ("fly",)
+NUMBER: Any = 7
 
 
 @pytest.fixture
@@ -92,7 +95,7 @@ def test_names_come_and_go_while_it_runs(server: FlightServer) -> None:
         ({"threads": 0}, "threads"),
         ({"limits": Limits(k=0)}, "k"),
         ({"limits": Limits(deadline=-1.0)}, "deadline"),
-        ({"tokens": [Token(secret="s" * 32, principal="p", verbs=("fly",))]}, "verbs"),  # type: ignore[arg-type]
+        ({"tokens": [Token(secret="s" * 32, principal="p", verbs=UNKNOWN)]}, "verbs"),
         ({"metrics": "nowhere"}, "metrics"),
     ],
 )
@@ -106,7 +109,7 @@ def test_no_name_leads_out_of_a_folder(docs: rv.Index) -> None:
     with pytest.raises(rv.InvalidParameter, match="name: expected 1 to 128 letters"):
         serve({"../docs": docs})
     with pytest.raises(TypeError, match="docs: expected an index"):
-        serve({"docs": 7})  # type: ignore[dict-item]
+        serve({"docs": NUMBER})
 
 
 def test_a_port_that_is_taken_is_an_error_of_the_system(server: FlightServer) -> None:
@@ -286,6 +289,10 @@ for descriptor in os.listdir("/proc/self/fd"):
 print(sum(name.startswith("socket:") for name in held))
 """
     command = [sys.executable, "-c", listed]
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    done = subprocess.run(command, text=True, close_fds=False, check=True, **pipes)  # type: ignore[call-overload]
+    pipes: dict[str, Any] = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+    }
+    done = subprocess.run(command, text=True, close_fds=False, check=True, **pipes)
     assert int(done.stdout) == 0
