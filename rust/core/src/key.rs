@@ -23,6 +23,14 @@ impl Key {
     }
 }
 
+/// Brings the `count` smallest to the front, sorted.
+pub(crate) fn sort_up_to(keys: &mut [Key], count: usize) {
+    if count < keys.len() {
+        keys.select_nth_unstable(count.saturating_sub(1));
+    }
+    keys[..count].sort_unstable();
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

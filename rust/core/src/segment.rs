@@ -84,6 +84,18 @@ impl ExCodes {
         Some(ExRow { ex: self.ex, code: self.code.get(slot * bytes..(slot + 1) * bytes)?, factors })
     }
 
+    /// The memory that [`ExCodes::row`] reads.
+    fn memory<'a>(&'a self, slot: usize) -> [&'a [u8]; 4] {
+        let bytes = self.code.len() / self.f_add.len();
+        let of = |buffer: &'a Buffer, each: usize| &buffer[slot * each..(slot + 1) * each];
+        [
+            of(&self.code, bytes),
+            of(self.f_add.inner(), size_of::<f32>()),
+            of(self.f_rescale.inner(), size_of::<f32>()),
+            of(self.f_error.inner(), size_of::<u16>()),
+        ]
+    }
+
     fn bytes(&self) -> usize {
         let factors = self.f_add.inner().len() + self.f_rescale.inner().len() + self.f_error.inner().len();
         self.code.len() + factors
@@ -199,6 +211,11 @@ impl Segment {
     /// What the row in `slot` has beyond its first bits; `None` where there is but one.
     pub fn ex(&self, slot: usize) -> Option<ExRow<'_>> {
         self.ex.as_ref()?.row(slot)
+    }
+
+    /// The memory that [`Segment::ex`] reads, to be fetched before.
+    pub fn ex_memory(&self, slot: usize) -> impl Iterator<Item = &[u8]> {
+        self.ex.iter().flat_map(move |ex| ex.memory(slot))
     }
 
     /// The row number of the row in `slot` (block times 32 plus lane).

@@ -17,7 +17,6 @@ use crate::{
     metric::Metric,
     monitor::Unwatched,
     pool::Pool,
-    rabitq::BLOCK,
     recall::epsilon_for,
     topk::{Candidate, TopK},
     vectors::Vectors,
@@ -94,12 +93,8 @@ impl<'a> Sink<'a> for Bounds<'a> {
         self.uppers.is_full()
     }
 
-    fn offer(&mut self, Survivor { segment, slot, estimate, lower }: Survivor<'a>) {
-        let lowered = match &segment.ex {
-            Some(_) => 0.0,
-            None => segment.factors(slot / BLOCK).map_or(0.0, |factors| factors.add_step()),
-        };
-        let upper = estimate + (estimate - lower) + lowered;
+    fn offer(&mut self, survivor: Survivor<'a>) {
+        let Survivor { segment, slot, estimate, lower, upper, .. } = survivor;
         let id = segment.id(slot);
         self.uppers.push(Candidate { value: upper, id });
         self.rows.push(Bounded { row: segment.row(slot), id, estimate, lower, upper });

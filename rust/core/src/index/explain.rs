@@ -3,8 +3,9 @@
 use super::{
     Index, SearchParams,
     reach::{Breadth, Effort, Reach},
+    rerank::Rerank,
     scan::{self, Tally},
-    sink::{Estimates, Rerank},
+    sink::Estimates,
 };
 use crate::{error::Result, monitor::Unwatched, pool::Pool, vectors::Vectors};
 

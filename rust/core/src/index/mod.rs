@@ -9,6 +9,7 @@ mod keep;
 mod lists;
 mod reach;
 mod reconstruct;
+mod rerank;
 mod route;
 mod scan;
 mod search;

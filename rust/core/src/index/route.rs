@@ -1,10 +1,79 @@
 //! From a query to the lists it looks into, nearest first.
 
 use super::reach::{Breadth, Reach, farness};
-use crate::{ivf::router::Router, key::Key, metric::Family, rabitq::Query};
+use crate::{
+    ivf::router::{KeyScratch, Router},
+    key::{Key, sort_up_to},
+    metric::Family,
+    rabitq::Query,
+};
 
-/// Lists sorted before the first look at whether they are enough.
-const AT_FIRST: usize = 32;
+/// How many lists ahead of the one compared a centroid is fetched from memory.
+const AHEAD: usize = 2;
+/// Lists sorted at least before the first look at whether they are enough.
+const AT_FIRST: usize = 8;
+
+/// Finds the lists of one query after the other, by the cheapest way there is.
+pub(super) struct Guide<'a> {
+    router: &'a Router,
+    reach: Reach,
+    way: Way,
+    keys: Vec<f32>,
+    scratch: KeyScratch,
+}
+
+/// How lists are found.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    /// All of them are ranked by bytes.
+    Bytes,
+    /// Codes of the centroids leave most lists out.
+    Codes,
+    /// All of them are ranked exactly, for several queries at once.
+    Exact,
+}
+
+impl<'a> Guide<'a> {
+    pub(super) fn new(router: &'a Router, reach: Reach) -> Self {
+        let way = match () {
+            () if router.has_bytes() => Way::Bytes,
+            () if router.finds_by_code(reach.lists) => Way::Codes,
+            () => Way::Exact,
+        };
+        Self { router, reach, way, keys: Vec::new(), scratch: KeyScratch::default() }
+    }
+
+    /// Says which queries come next, rotated.
+    pub(super) fn look_at(&mut self, rotated: &[f32]) {
+        if self.way == Way::Exact {
+            self.keys.resize(rotated.len() / self.router.padded_dim() * self.router.nlist(), 0.0);
+            self.router.keys_tile(rotated, &mut self.keys);
+        }
+    }
+
+    /// The route of one of them, by its number; `shifted` and `query` are made of it.
+    pub(super) fn route(
+        &mut self,
+        at: usize,
+        rotated: &[f32],
+        shifted: &[f32],
+        query: &Query,
+        squared_norm: f32,
+    ) -> Route {
+        let (router, reach) = (self.router, self.reach);
+        match self.way {
+            Way::Bytes => {
+                router.nearly_keys(rotated, shifted, &mut self.scratch, &mut self.keys);
+                Route::of_nearly(router, rotated, &self.keys, reach, squared_norm)
+            }
+            Way::Codes => Route::by_code(router, rotated, query, reach, squared_norm),
+            Way::Exact => {
+                let keys = &self.keys[at * router.nlist()..(at + 1) * router.nlist()];
+                Route::of_all(keys, reach, router.metric().family(), squared_norm)
+            }
+        }
+    }
+}
 
 /// The lists of one query.
 pub(super) struct Route {
@@ -15,9 +84,29 @@ pub(super) struct Route {
 
 impl Route {
     /// A route from the keys of all lists.
-    pub(super) fn of_all(keys: &[f32], breadth: Breadth, family: Family, squared_norm: f32) -> Self {
+    pub(super) fn of_all(keys: &[f32], reach: Reach, family: Family, squared_norm: f32) -> Self {
         let mut keys: Vec<Key> = keys.iter().zip(0..).map(|(&key, list)| Key::new(key, list)).collect();
-        let within = nearest_first(&mut keys, breadth, family, squared_norm);
+        let within = nearest_first(&mut keys, reach, family, squared_norm);
+        Self { keys, within }
+    }
+
+    /// A route by keys that are nearly right: those of the lists that it leads to become exact, and stay in their order.
+    pub(super) fn of_nearly(
+        router: &Router,
+        rotated: &[f32],
+        keys: &[f32],
+        reach: Reach,
+        squared_norm: f32,
+    ) -> Self {
+        let mut keys: Vec<Key> = keys.iter().zip(0..).map(|(&key, list)| Key::new(key, list)).collect();
+        let within = nearest_first(&mut keys, reach, router.metric().family(), squared_norm);
+        for at in 0..within {
+            if let Some(next) = keys[..within].get(at + AHEAD) {
+                router.fetch_centroid(next.number() as usize);
+            }
+            let list = keys[at].number();
+            keys[at] = Key::new(router.key(rotated, list as usize), list);
+        }
         Self { keys, within }
     }
 
@@ -33,7 +122,7 @@ impl Route {
         loop {
             router.nearest(rotated, query, wanted, &mut found);
             let mut keys: Vec<Key> = found.iter().map(|&(key, list)| Key::new(key, list)).collect();
-            let within = nearest_first(&mut keys, reach.breadth, router.metric().family(), squared_norm);
+            let within = nearest_first(&mut keys, reach, router.metric().family(), squared_norm);
             let enough = within < keys.len() || reach.breadth == Breadth::Nprobe(within);
             if enough || keys.len() == router.nlist() {
                 return Self { keys, within };
@@ -61,8 +150,8 @@ impl Route {
 }
 
 /// Sorts as many of `keys` as `breadth` takes, and says how many that is: at least one.
-fn nearest_first(keys: &mut [Key], breadth: Breadth, family: Family, squared_norm: f32) -> usize {
-    match breadth {
+fn nearest_first(keys: &mut [Key], reach: Reach, family: Family, squared_norm: f32) -> usize {
+    match reach.breadth {
         Breadth::Nprobe(nprobe) => {
             let nprobe = nprobe.clamp(1, keys.len());
             sort_up_to(keys, nprobe);
@@ -79,7 +168,7 @@ fn nearest_first(keys: &mut [Key], breadth: Breadth, family: Family, squared_nor
                 spread *= (farness(family, nearest.value(), squared_norm) / usual).max(1.0).powi(2);
             }
             while taken == sorted && sorted < keys.len() {
-                let upto = (2 * sorted).max(AT_FIRST).min(keys.len());
+                let upto = (2 * sorted).max(reach.lists).max(AT_FIRST).min(keys.len());
                 sort_up_to(&mut keys[sorted..], upto - sorted);
                 sorted = upto;
                 let nearest = farness(family, keys[0].value(), squared_norm);
@@ -96,26 +185,72 @@ fn nearest_first(keys: &mut [Key], breadth: Breadth, family: Family, squared_nor
     }
 }
 
-/// Brings the `count` smallest to the front, sorted.
-fn sort_up_to(keys: &mut [Key], count: usize) {
-    if count < keys.len() {
-        keys.select_nth_unstable(count - 1);
-    }
-    keys[..count].sort_unstable();
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{kernel::Kernels, metric::Metric, random::SplitMix64, rotate::Rotation};
+
+    /// A router of many centroids around few corners, and queries near some of them.
+    fn scene(metric: Metric, lists: usize, dim: usize) -> (Router, Vec<f32>) {
+        let mut random = SplitMix64::new(4);
+        let corners: Vec<f32> = (0..16 * dim).map(|_| random.unit_f64() as f32 - 0.5).collect();
+        let mut around = |at: usize| {
+            let corner = &corners[at % 16 * dim..(at % 16 + 1) * dim];
+            corner.iter().map(|value| value + 0.3 * (random.unit_f64() as f32 - 0.5)).collect::<Vec<_>>()
+        };
+        let centroids: Vec<f32> = (0..lists).flat_map(&mut around).collect();
+        let queries = (0..20).flat_map(&mut around).collect();
+        let kernels = Kernels::detect().unwrap();
+        (Router::new(metric, Rotation::new(dim, 0), centroids.into(), kernels).unwrap(), queries)
+    }
+
+    #[test]
+    fn every_way_leads_to_nearly_the_same_lists_with_exact_keys() {
+        for (lists, dim, way) in [(10, 64, Way::Exact), (900, 128, Way::Bytes), (1100, 1024, Way::Codes)] {
+            for metric in [Metric::L2Sq, Metric::Ip] {
+                let (router, queries) = scene(metric, lists, dim);
+                let wanted = lists.min(40);
+                let reach = Reach { lists: wanted, ..reach(Breadth::Nprobe(wanted)) };
+                let mut guide = Guide::new(&router, reach);
+                assert!(guide.way == way, "{lists} x {dim}");
+                guide.look_at(&queries);
+                let (mut shifted, mut met) = (vec![0.0; dim], 0);
+                for (at, query) in queries.chunks_exact(dim).enumerate() {
+                    router.shift(query, &mut shifted);
+                    let table = Query::new(router.kernels(), &shifted);
+                    let route = guide.route(at, query, &shifted, &table, 1.0);
+                    let mut exact = Vec::new();
+                    router.keys(query, &mut exact);
+                    assert_eq!(route.within().len(), wanted);
+                    let is_exact = |key: &Key| *key == Key::new(exact[key.number() as usize].0, key.number());
+                    assert!(route.within().iter().all(is_exact));
+                    exact.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+                    let nearest: Vec<u32> = exact[..wanted].iter().map(|key| key.1).collect();
+                    met += route.within().iter().filter(|key| nearest.contains(&key.number())).count();
+                    let beyond = route.beyond(&router, query);
+                    let mut all: Vec<u32> =
+                        route.within().iter().chain(&beyond).map(|key| key.number()).collect();
+                    all.sort_unstable();
+                    assert!(all.into_iter().eq(0..lists as u32), "each list once");
+                }
+                let share = met as f64 / (20 * wanted) as f64;
+                assert!(share > 0.98, "{metric}, {lists} x {dim}: {share}");
+            }
+        }
+    }
+
+    fn reach(breadth: Breadth) -> Reach {
+        Reach { breadth, lists: 1, enough: 0, epsilon: 1.0 }
+    }
 
     #[test]
     fn nearest_lists_come_sorted_and_ties_by_number() {
         let mut keys: Vec<Key> = [(3.0, 0), (1.0, 1), (-2.0, 2), (1.0, 3), (-2.5, 4)]
             .map(|(key, list)| Key::new(key, list))
             .to_vec();
-        assert_eq!(nearest_first(&mut keys, Breadth::Nprobe(3), Family::L2, 1.0), 3);
+        assert_eq!(nearest_first(&mut keys, reach(Breadth::Nprobe(3)), Family::L2, 1.0), 3);
         let first: Vec<_> = keys[..3].iter().map(|key| (key.value(), key.number())).collect();
         assert_eq!(first, [(-2.5, 4), (-2.0, 2), (1.0, 1)]);
     }
@@ -123,10 +258,8 @@ mod tests {
     #[test]
     fn a_query_of_zeros_starts_with_one_list() {
         let mut keys = [Key::new(0.0, 0), Key::new(0.0, 1)];
-        assert_eq!(
-            nearest_first(&mut keys, Breadth::Spread { spread: 1.0, usual: 0.0, least: 1 }, Family::Ip, 0.0),
-            1
-        );
+        let reach = reach(Breadth::Spread { spread: 1.0, usual: 0.0, least: 1 });
+        assert_eq!(nearest_first(&mut keys, reach, Family::Ip, 0.0), 1);
     }
 
     proptest! {
@@ -137,7 +270,8 @@ mod tests {
             let mut keys: Vec<Key> = raw.iter().zip(0..).map(|(&key, list)| Key::new(f32::from(key), list)).collect();
             let mut sorted = keys.clone();
             sorted.sort_unstable();
-            let taken = nearest_first(&mut keys, Breadth::Spread { spread, usual: 0.0, least: 1 }, Family::Ip, 1.0);
+            let reach = reach(Breadth::Spread { spread, usual: 0.0, least: 1 });
+            let taken = nearest_first(&mut keys, reach, Family::Ip, 1.0);
             let fits = |at: usize| at as f32 * (sorted[at].value() - sorted[0].value()) <= spread;
             prop_assert_eq!(taken, (0..sorted.len()).take_while(|&at| fits(at)).count());
             prop_assert_eq!(&keys[..taken], &sorted[..taken]);

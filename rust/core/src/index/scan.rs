@@ -14,16 +14,15 @@ use super::{
     Index,
     filtered::mask,
     reach::Reach,
-    route::Route,
-    sink::{ROUNDING, Sink, Survivor, roomy},
+    route::{Guide, Route},
+    sink::{Bounds, Look, ROUNDING, Sink, Survivor, refined, roomy},
 };
 use crate::{
     filter::Filter,
     kernel::Kernels,
     key::Key,
     metric::Family,
-    rabitq::{BLOCK, BlockBounds, ListTerms, Query, QueryTerms, Refined, Refiner},
-    segment::Segment,
+    rabitq::{BLOCK, BlockBounds, ListTerms, Query, QueryTerms, Refiner},
     vectors::Vectors,
 };
 
@@ -33,7 +32,8 @@ const TILE: usize = 8;
 const CANCELLED: f32 = 0.1;
 /// Queries routed at once.
 const ROUTED_AT_ONCE: usize = 16;
-/// The rank at which the first round ends; each next round ends at four times the rank.
+/// The rank at which the first round ends; each next round ends at four times the rank. 64 times is as fast where there
+/// are many lists to look into, and slower where there are few.
 const FIRST_ROUND: usize = 1;
 
 /// How far one query went.
@@ -71,6 +71,7 @@ pub(super) fn run<'a, S: Sink<'a>>(
     scanner.tallies.resize(asked.len(), Tally::default());
     scanner.rounds(&asked, &mut sinks);
     scanner.fill(&asked, &mut sinks);
+    scanner.finish(&mut sinks);
     let mut sinks = sinks.into_iter().zip(scanner.tallies);
     rows.map(|row| if queries.is_null(row) { None } else { sinks.next() }).collect()
 }
@@ -100,13 +101,12 @@ impl<'a, 'f> Scanner<'a, 'f> {
         sink: impl Fn(usize, &[f32]) -> S,
     ) -> (Vec<Asked>, Vec<S>) {
         let router = self.index.router();
-        let (padded, nlist) = (router.padded_dim(), router.nlist());
-        let by_code = router.finds_by_code(self.reach.lists);
+        let padded = router.padded_dim();
         let has_more_bits = self.index.bits() > 1;
-        let mut keys = vec![0.0; if by_code { 0 } else { rows.len().min(ROUTED_AT_ONCE) * nlist }];
         let (mut widened, mut scaled) = (vec![0.0; queries.dim()], Vec::new());
         let (mut asked, mut sinks) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
         let mut shifted = vec![0.0; padded];
+        let mut guide = Guide::new(router, self.reach);
         for tile in rows.chunks(ROUTED_AT_ONCE) {
             let mut rotated = vec![0.0; tile.len() * padded];
             for (&row, rotated) in tile.iter().zip(rotated.chunks_exact_mut(padded)) {
@@ -114,20 +114,13 @@ impl<'a, 'f> Scanner<'a, 'f> {
                 router.project(vector, &mut scaled, rotated);
                 sinks.push(sink(row, vector));
             }
-            if !by_code {
-                router.keys_tile(&rotated, &mut keys[..tile.len() * nlist]);
-            }
+            guide.look_at(&rotated);
             for (at, rotated) in rotated.chunks_exact(padded).enumerate() {
                 router.shift(rotated, &mut shifted);
                 let query = Query::new(self.kernels, &shifted);
                 let refiner = has_more_bits.then(|| Refiner::new(&shifted, self.reach.epsilon));
                 let squared_norm = self.kernels.dot(rotated, rotated);
-                let route = if by_code {
-                    Route::by_code(router, rotated, &query, self.reach, squared_norm)
-                } else {
-                    let keys = &keys[at * nlist..(at + 1) * nlist];
-                    Route::of_all(keys, self.reach.breadth, self.family, squared_norm)
-                };
+                let route = guide.route(at, rotated, &shifted, &query, squared_norm);
                 asked.push(Asked { query, squared_norm, rotated: rotated.to_vec(), refiner, route });
             }
         }
@@ -151,8 +144,8 @@ impl<'a, 'f> Scanner<'a, 'f> {
                     self.scan(tile, asked, sinks);
                 }
             }
-            for sink in &mut *sinks {
-                sink.settle(&mut self.scratch);
+            for (asked, sink) in asked.iter().zip(&mut *sinks) {
+                sink.end_round(asked.refiner.as_ref(), &mut self.scratch);
             }
             (from, to) = (to, to * 4);
         }
@@ -166,11 +159,20 @@ impl<'a, 'f> Scanner<'a, 'f> {
             }
             for key in asked[at].route.beyond(self.index.router(), &asked[at].rotated) {
                 self.scan(&[Visit::new(at as u32, key)], asked, sinks);
-                sinks[at].settle(&mut self.scratch);
+                sinks[at].end_round(asked[at].refiner.as_ref(), &mut self.scratch);
                 if sinks[at].is_full() && self.tallies[at].codes >= self.reach.enough {
                     break;
                 }
             }
+        }
+    }
+
+    /// While one query reads the vectors it needs, those that the next one begins with are on their way.
+    fn finish<S: Sink<'a>>(&mut self, sinks: &mut [S]) {
+        sinks.iter_mut().take(1).for_each(Sink::expect_finish);
+        for at in 0..sinks.len() {
+            sinks.iter_mut().skip(at + 1).take(1).for_each(Sink::expect_finish);
+            sinks[at].finish(&mut self.scratch);
         }
     }
 
@@ -213,11 +215,12 @@ impl<'a, 'f> Scanner<'a, 'f> {
                     while survivors != 0 {
                         let lane = survivors.trailing_zeros() as usize;
                         survivors &= survivors - 1;
-                        let first =
-                            Refined { estimate: bounds[at].estimate[lane], lower: bounds[at].lower[lane] };
+                        let (estimate, look) = (bounds[at].estimate[lane], looks[at]);
+                        let lower = bounds[at].lower[lane] - look.room;
+                        let upper = estimate + (estimate - lower) + factors.add_step();
                         let slot = block * BLOCK + lane;
-                        let at_query = visit.at as usize;
-                        self.offer(&asked[at_query], &looks[at], segment, slot, first, &mut sinks[at_query]);
+                        let survivor = Survivor { segment, slot, estimate, lower, upper, look };
+                        self.offer(&asked[visit.at as usize], survivor, &mut sinks[visit.at as usize]);
                     }
                 }
             }
@@ -230,23 +233,19 @@ impl<'a, 'f> Scanner<'a, 'f> {
     }
 
     /// Hands one survivor to the sink, unless its further bits rule it out.
-    fn offer<S: Sink<'a>>(
-        &self,
-        asked: &Asked,
-        look: &Look,
-        segment: &'a Segment,
-        slot: usize,
-        first: Refined,
-        sink: &mut S,
-    ) {
-        let refined =
-            asked.refiner.as_ref().and_then(|refiner| refiner.refine(self.kernels, segment, slot, look.list));
-        let is_refined = refined.is_some();
-        let refined = refined.unwrap_or(first);
-        let lower = refined.lower - look.room;
-        if !is_refined || lower <= roomy(sink.limit()) {
-            sink.offer(Survivor { segment, slot, estimate: refined.estimate, lower });
+    fn offer<S: Sink<'a>>(&self, asked: &Asked, mut survivor: Survivor<'a>, sink: &mut S) {
+        if let Some(refiner) = asked.refiner.as_ref().filter(|_| !S::REFINES)
+            && let Some(bounds) =
+                refined(self.kernels, refiner, survivor.segment, survivor.slot, survivor.look)
+        {
+            let Bounds { estimate, lower, upper } = bounds;
+            let beyond = lower > roomy(sink.limit());
+            if beyond {
+                return;
+            }
+            survivor = Survivor { estimate, lower, upper, ..survivor };
         }
+        sink.offer(survivor);
     }
 
     /// What one query and one list have in common.
@@ -272,13 +271,6 @@ impl<'a, 'f> Scanner<'a, 'f> {
         };
         Look { list: ListTerms { g_add, g_error: (squared + room).sqrt() }, room }
     }
-}
-
-/// What one query and one list have in common, and the room that rounding needs there.
-#[derive(Clone, Copy, Default)]
-struct Look {
-    list: ListTerms,
-    room: f32,
 }
 
 /// One query's look into one list.

@@ -7,9 +7,10 @@ use super::{
     build::check_values,
     filtered::Allowed,
     reach::{DEFAULT_RECALL, Effort, Reach},
+    rerank::Rerank,
     scan,
     shared::SharedBounds,
-    sink::{Estimates, Rerank},
+    sink::Estimates,
 };
 use crate::{
     error::{Error, Result},

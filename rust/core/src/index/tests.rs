@@ -72,6 +72,40 @@ fn search(index: &Index, queries: &Vectors, params: &SearchParams) -> Hits {
     index.search(queries, params, &Pool::new(None).unwrap(), &Unwatched).unwrap()
 }
 
+/// Bounds of an index are right with some probability only, and those of the first bit and of all bits may disagree; there are
+/// `k` rows all the same, each with its exact distance.
+#[test]
+fn however_wrong_bounds_are_there_are_k_exact_hits() {
+    let (table, queries) = split(3000, 30, 32);
+    let kernels = Kernels::detect().unwrap();
+    for bits in [1, 2, 5, 9] {
+        let index = build(&table, &BuildParams { bits, ..BuildParams::default() });
+        for epsilon in [0.0, 0.3, 1.0, 4.0] {
+            for (k, nprobe) in [(1, 1), (10, 1), (10, 46), (200, 3), (3000, 2)] {
+                let effort = Effort::Nprobe(nprobe);
+                let params = SearchParams { k, effort, epsilon: Some(epsilon), ..SearchParams::default() };
+                let hits = search(&index, &queries, &params);
+                assert_eq!(hits.len(), 30 * k, "{bits} bits, epsilon {epsilon}, k {k}, nprobe {nprobe}");
+                for query in 0..30 {
+                    let mut scratch = [vec![0.0; 32], vec![0.0; 32]];
+                    let [asked, found] = &mut scratch;
+                    for hit in hits.of_query(query) {
+                        let Id::Int64(row) = hits.ids().get(hit) else { panic!("ids are row numbers") };
+                        let asked = queries.row(query, asked);
+                        let exact = kernels.l2sq(asked, table.row(row as usize, found));
+                        let exact = Metric::default().finish(exact);
+                        assert_eq!(hits.distances()[hit].to_bits(), exact.to_bits());
+                    }
+                }
+                if epsilon > 3.0 && nprobe == 46 {
+                    let truth = truth(&table, None, &queries, Metric::default(), k);
+                    assert_eq!(answers(&hits), answers(&truth));
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn default_settings_reach_their_recall_at_every_width_and_metric() {
     for dim in [64, 100, 128, 384, 768, 1000] {

@@ -150,7 +150,7 @@ impl<'a> Sink<'a> for Ball<'a> {
         self.pending.push(survivor);
     }
 
-    fn settle(&mut self, scratch: &mut [f32]) {
+    fn finish(&mut self, scratch: &mut [f32]) {
         for Survivor { segment, slot, .. } in self.pending.drain(..) {
             let Some(value) = self.index.value_of(&self.query, segment, slot, scratch) else { continue };
             if self.index.metric().finish(value) <= self.radius {

@@ -46,7 +46,7 @@ impl Centroids<'_> {
     }
 
     /// See [`super::router::Router::keys`].
-    fn key(&self, vector: &[f32], list: usize, family: Family) -> f32 {
+    pub(super) fn key(&self, vector: &[f32], list: usize, family: Family) -> f32 {
         let dot = self.kernels.dot(vector, self.of(list));
         match family {
             Family::L2 => self.half_norms[list] - dot,

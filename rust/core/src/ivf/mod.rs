@@ -3,6 +3,7 @@
 //! Everything happens in the rotated space, where distances are the same as outside: a vector is rotated once and
 //! then serves for routing and for coding.
 
+mod bytes;
 mod codes;
 pub mod encode;
 mod hierarchy;

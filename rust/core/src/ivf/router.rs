@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use arrow_buffer::ScalarBuffer;
 
+pub use super::bytes::KeyScratch;
 use super::{
+    bytes::Bytes,
     codes::{Centroids, Codes},
     hierarchy,
     kmeans::{self, Trainer, half_norms},
@@ -25,6 +27,9 @@ use crate::{
 pub const SAMPLE_PER_LIST: usize = 64;
 /// From this many lists on, finding the nearest goes through codes of the centroids.
 const CODED_FROM: usize = 256;
+/// From this many lists on, all lists are ranked by bytes, unless those would fill more than the second cache.
+const BYTES_FROM: usize = 16;
+const BYTES_UP_TO: usize = 1 << 20;
 /// Codes pay as long as no more than one in so many lists is asked for.
 const CODED_SHARE: usize = 8;
 
@@ -41,6 +46,8 @@ pub struct Router {
     centre: Vec<f32>,
     /// What finds the nearest of many centroids.
     codes: Option<Arc<Codes>>,
+    /// What ranks all of them.
+    bytes: Option<Arc<Bytes>>,
     kernels: Kernels,
 }
 
@@ -73,9 +80,13 @@ impl Router {
         }
         let half_norms = half_norms(kernels, &centroids, padded);
         let centre = centre_of(&centroids, padded);
-        let mut router = Self { metric, rotation, centroids, half_norms, centre, codes: None, kernels };
+        let mut router =
+            Self { metric, rotation, centroids, half_norms, centre, codes: None, bytes: None, kernels };
         if router.nlist() >= CODED_FROM {
             router.codes = Some(Arc::new(Codes::new(router.all())));
+        }
+        if router.nlist() >= BYTES_FROM && router.centroids.len() <= BYTES_UP_TO {
+            router.bytes = Some(Arc::new(Bytes::new(router.all())));
         }
         Ok(router)
     }
@@ -125,6 +136,12 @@ impl Router {
     pub fn centroid(&self, list: usize) -> &[f32] {
         let padded = self.padded_dim();
         &self.centroids[list * padded..(list + 1) * padded]
+    }
+
+    /// Asks for the memory of one centroid before it is needed.
+    pub fn fetch_centroid(&self, list: usize) {
+        let bytes = self.padded_dim() * size_of::<f32>();
+        self.kernels.prefetch(&self.centroids.inner()[list * bytes..(list + 1) * bytes]);
     }
 
     /// The mean of the centroids, which queries are shifted by before they meet a code.
@@ -195,6 +212,24 @@ impl Router {
         }
     }
 
+    /// Nearly the keys of [`Router::keys`], by bytes, of a query and the same shifted ([`Router::shift`]): good for ranking
+    /// lists. Without bytes ([`Router::has_bytes`]) the keys are left alone.
+    pub fn nearly_keys(&self, query: &[f32], shifted: &[f32], scratch: &mut KeyScratch, keys: &mut Vec<f32>) {
+        if let Some(bytes) = &self.bytes {
+            bytes.keys(self.all(), self.metric.family(), query, shifted, scratch, keys);
+        }
+    }
+
+    /// Whether lists can be ranked by bytes.
+    pub fn has_bytes(&self) -> bool {
+        self.bytes.is_some()
+    }
+
+    /// The key of one list, as in [`Router::keys`].
+    pub fn key(&self, query: &[f32], list: usize) -> f32 {
+        self.all().key(query, list, self.metric.family())
+    }
+
     /// Whether [`Router::nearest`] is the way to find so many lists of one query.
     pub fn finds_by_code(&self, wanted: usize) -> bool {
         self.codes.is_some() && wanted <= self.nlist() / CODED_SHARE
@@ -220,6 +255,7 @@ impl Router {
         size_of_val(&self.half_norms[..])
             + size_of_val(&self.centre[..])
             + self.codes.as_ref().map_or(0, |codes| codes.bytes())
+            + self.bytes.as_ref().map_or(0, |bytes| bytes.bytes())
     }
 }
 
@@ -264,6 +300,7 @@ pub fn train_router(
         half_norms: vec![],
         centre: vec![],
         codes: None,
+        bytes: None,
         kernels,
     };
     let projected = project_rows(&blank, sample, &rows, pool)?;

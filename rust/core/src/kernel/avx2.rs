@@ -3,6 +3,7 @@
 //! Memory is reached through the loads and stores at the end, which take arrays of the right size: the kernels
 //! themselves are safe Rust, and only calling them asks for a CPU that has the level.
 
+mod bytes;
 mod codes;
 mod scan;
 mod tile;
@@ -32,6 +33,7 @@ pub(super) static TABLE: Table = Table {
     bounds_f16: scan::bounds_f16,
     bounds_queries: scan::bounds_queries,
     full_dot: codes::full_dot,
+    byte_dots: bytes::byte_dots,
     prefetch,
 };
 

@@ -3,6 +3,7 @@
 //! Built like those of AVX2: memory is reached through the loads and stores at the end, which take arrays of the right
 //! size, so that the kernels themselves are safe Rust.
 
+mod bytes;
 mod codes;
 mod scan;
 mod tile;
@@ -14,7 +15,13 @@ use half::{f16, slice::HalfFloatSliceExt};
 
 use super::{Level, Table, avx2, scalar};
 
-pub(super) static TABLE: Table = Table {
+pub(super) static TABLE: Table = PLAIN;
+
+/// With VNNI, which multiplies and adds bytes in one step: servers since Cascade Lake, and Zen 4. It makes no other numbers,
+/// so it is no level of its own.
+pub(super) static TABLE_WITH_VNNI: Table = Table { byte_dots: bytes::byte_dots_vnni, ..PLAIN };
+
+const PLAIN: Table = Table {
     level: Level::Avx512,
     dot,
     l2sq,
@@ -32,6 +39,7 @@ pub(super) static TABLE: Table = Table {
     bounds_f16: scan::bounds_f16,
     bounds_queries: scan::bounds_queries,
     full_dot: codes::full_dot,
+    byte_dots: bytes::byte_dots,
     prefetch: avx2::prefetch,
 };
 

@@ -87,6 +87,7 @@ struct Table {
     bounds_queries:
         unsafe fn(&[[u32; BLOCK]], &HalfFactors<'_>, &[QueryTerms], &mut [BlockBounds], &mut [u32]),
     full_dot: unsafe fn(&[f32], &[u8], usize, &[u8], u32) -> f32,
+    byte_dots: unsafe fn(&[i8], &[u8], &mut [i32]),
     prefetch: unsafe fn(&[u8]),
 }
 
@@ -119,7 +120,13 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => has_avx2().then_some(Self { table: &avx2::TABLE }),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => (has_avx2() && has_avx512()).then_some(Self { table: &avx512::TABLE }),
+            Level::Avx512 => (has_avx2() && has_avx512()).then(|| Self {
+                table: if is_x86_feature_detected!("avx512vnni") {
+                    &avx512::TABLE_WITH_VNNI
+                } else {
+                    &avx512::TABLE
+                },
+            }),
             #[cfg(target_arch = "aarch64")]
             Level::Neon => {
                 std::arch::is_aarch64_feature_detected!("neon").then_some(Self { table: &neon::TABLE })
@@ -355,6 +362,21 @@ impl Kernels {
         debug_assert_eq!((block.len(), ex_code.len()), (query.len() * 4, ex_bytes(query.len(), ex)));
         // SAFETY: `self` exists, so the CPU has the level.
         unsafe { (self.table.full_dot)(query, block, lane % BLOCK, ex_code, ex.min(8)) }
+    }
+
+    /// The inner products of `query` with each of `rows` (row-major, `query.len()` bytes each), one per `out`.
+    ///
+    /// The query's numbers are at most 63 either way: two products with bytes then add up inside 16 bits, where AVX2
+    /// adds them, and all levels agree to the bit. At most 131,072 dimensions, where 32 bits end.
+    #[inline]
+    pub fn byte_dots(self, query: &[i8], rows: &[u8], out: &mut [i32]) {
+        debug_assert_eq!(rows.len(), query.len() * out.len());
+        debug_assert!(query.iter().all(|value| value.abs() <= 63));
+        if query.is_empty() {
+            return out.fill(0);
+        }
+        // SAFETY: `self` exists, so the CPU has the level.
+        unsafe { (self.table.byte_dots)(query, rows, out) }
     }
 
     /// Asks for memory that will be read soon. Only the time of the later read changes.

@@ -4,6 +4,7 @@
 //! size, so that the kernels themselves are safe Rust. The steps of the rotation and the table of a query are the plain
 //! loops: every compiler for `aarch64` makes NEON of them, and they run once per query.
 
+mod bytes;
 mod codes;
 mod scan;
 mod tile;
@@ -34,6 +35,7 @@ pub(super) static TABLE: Table = Table {
     bounds_f16: scan::bounds_f16,
     bounds_queries: scan::bounds_queries,
     full_dot: codes::full_dot,
+    byte_dots: bytes::byte_dots,
     prefetch,
 };
 

@@ -23,6 +23,7 @@ pub(super) static TABLE: Table = Table {
     bounds_f16,
     bounds_queries,
     full_dot,
+    byte_dots,
     prefetch,
 };
 
@@ -232,6 +233,16 @@ fn full_dot(query: &[f32], block: &[u8], lane: usize, mut ex_code: &[u8], ex: u3
         }
     }
     fold(lanes)
+}
+
+fn byte_dots(query: &[i8], rows: &[u8], out: &mut [i32]) {
+    for (row, out) in rows.chunks_exact(query.len()).zip(out) {
+        *out = byte_dot(query, row);
+    }
+}
+
+pub(super) fn byte_dot(query: &[i8], row: &[u8]) -> i32 {
+    query.iter().zip(row).map(|(&x, &y)| i32::from(x) * i32::from(y)).sum()
 }
 
 /// Plain Rust has no such thing.

@@ -126,6 +126,42 @@ fn tiles_equal_single_products() {
 }
 
 #[test]
+fn products_of_bytes_are_equal() {
+    let mut random = SplitMix64::new(7);
+    for dim in dims().skip(1) {
+        for rows in [0, 1, 3, 4, 5, 9] {
+            // The largest numbers, too: nothing saturates on the way.
+            let largest = dim % 3 == 0;
+            let query: Vec<i8> =
+                (0..dim).map(|_| if largest { 63 } else { random.below(127) as i8 - 63 }).collect();
+            let bytes: Vec<u8> =
+                (0..dim * rows).map(|_| if largest { 255 } else { random.below(256) as u8 }).collect();
+            let expected: Vec<i64> = bytes
+                .chunks_exact(dim)
+                .map(|row| query.iter().zip(row).map(|(&x, &y)| i64::from(x) * i64::from(y)).sum())
+                .collect();
+            for kernels in Kernels::available() {
+                let mut out = vec![i32::MIN; rows];
+                kernels.byte_dots(&query, &bytes, &mut out);
+                assert!(
+                    out.iter().copied().map(i64::from).eq(expected.iter().copied()),
+                    "{kernels:?} {dim} {rows}"
+                );
+            }
+            #[cfg(target_arch = "x86_64")]
+            if has_avx512() {
+                let mut out = vec![i32::MIN; rows];
+                Kernels { table: &avx512::TABLE }.byte_dots(&query, &bytes, &mut out);
+                assert!(
+                    out.into_iter().map(i64::from).eq(expected.iter().copied()),
+                    "without vnni: {dim} {rows}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn rotation_steps_are_equal_to_the_bit() {
     let mut random = SplitMix64::new(4);
     for dim in dims() {
@@ -223,6 +259,8 @@ fn lengths_that_do_not_fit_stay_inside() {
             let dots = [kernels, scalar()].map(|k| k.full_dot(&a, &bytes, lens[1], &lut, ex).to_bits());
             assert_eq!(dots[0], dots[1]);
             kernels.subset_sums(&a, 1.0, &mut bytes.clone());
+            let query: Vec<i8> = lut.iter().map(|&entry| entry as i8).collect();
+            kernels.byte_dots(&query, &bytes, &mut vec![0; lens[1] % 10]);
         }
     }
 }

@@ -1,0 +1,273 @@
+//! The exact answer: what survives the scan is compared in the end, the most promising rows first.
+//!
+//! Reading a vector from memory costs as much as scanning hundreds of codes. So no vector is read while lists are
+//! scanned: until then the k-th smallest upper bound is the distance to beat, which rules out nearly as much as the k-th
+//! exact distance would, and of what is left in the end only rows are compared whose lower bound is below the k-th
+//! exact one. Comparing after each round of lists reads up to half as many vectors again.
+
+use super::{
+    Index,
+    shared::Bound,
+    sink::{Look, Sink, Survivor, refined, roomy},
+};
+use crate::{
+    distance::Prepared,
+    key::{Key, sort_up_to},
+    rabitq::Refiner,
+    segment::Segment,
+    topk::{Candidate, TopK},
+};
+
+/// How many survivors ahead of the one being looked at memory is fetched.
+const AHEAD: usize = 4;
+/// How many survivors are sorted before it is seen whether the others have to be.
+const SORTED_AT_FIRST: usize = 32;
+/// With this many times as many pending rows as are wanted, bounds alone say too little: short codes of rows that are all
+/// about equally far. Then they are compared at the end of each round, for the sake of the limit.
+const CROWD: usize = 16;
+
+/// Computes the exact distances of survivors.
+pub(super) struct Rerank<'a, 'b> {
+    index: &'a Index,
+    /// What other searches know, and are told.
+    bound: Option<Bound<'b>>,
+    query: Prepared,
+    k: usize,
+    best: TopK<'a>,
+    uppers: Uppers,
+    /// Those of all bits, where codes have more than one.
+    refined_uppers: Uppers,
+    pending: Vec<Pending<'a>>,
+    /// What refining needs of each pending row; empty where codes have but one bit.
+    looks: Vec<Look>,
+    /// Where the rows begin in `pending` that came since the last round.
+    new: usize,
+    /// The lower bounds of pending rows, to be sorted in their place: they are smaller.
+    order: Vec<Key>,
+    /// How many of `order` are in their places, and how many of them were fetched from memory.
+    sorted: usize,
+    fetched: usize,
+    /// How many rows survived the scan, and how many of these were compared.
+    pub(super) survived: usize,
+    pub(super) compared: usize,
+}
+
+/// A row that may have to be compared.
+#[derive(Clone, Copy)]
+struct Pending<'a> {
+    segment: &'a Segment,
+    slot: u32,
+    lower: f32,
+    upper: f32,
+}
+
+/// The `k` smallest upper bounds of different rows.
+struct Uppers {
+    k: usize,
+    smallest: Vec<Key>,
+    /// The `k`-th of them; infinity before there are as many.
+    limit: f32,
+}
+
+impl Uppers {
+    fn new(k: usize) -> Self {
+        Self { k, smallest: Vec::new(), limit: f32::INFINITY }
+    }
+
+    fn is_full(&self) -> bool {
+        self.smallest.len() >= self.k
+    }
+
+    fn add(&mut self, uppers: impl Iterator<Item = f32>) {
+        self.smallest.extend(uppers.map(|upper| Key::new(upper, 0)));
+        if self.is_full() {
+            let (_, last, _) = self.smallest.select_nth_unstable(self.k - 1);
+            self.limit = last.value();
+            self.smallest.truncate(self.k);
+        }
+    }
+}
+
+impl<'a, 'b> Rerank<'a, 'b> {
+    /// For the `k` nearest rows, at least one.
+    pub(super) fn new(index: &'a Index, vector: &[f32], k: usize) -> Self {
+        Self {
+            index,
+            bound: None,
+            query: Prepared::new(index.router().kernels(), index.metric(), vector),
+            k,
+            best: TopK::new(k),
+            uppers: Uppers::new(k),
+            refined_uppers: Uppers::new(k),
+            pending: Vec::new(),
+            looks: Vec::new(),
+            new: 0,
+            order: Vec::new(),
+            sorted: 0,
+            fetched: 0,
+            survived: 0,
+            compared: 0,
+        }
+    }
+
+    /// The same, sharing a bound with other searches.
+    pub(super) fn sharing(self, bound: Option<Bound<'b>>) -> Self {
+        Self { bound, ..self }
+    }
+
+    pub(super) fn into_sorted(self) -> Vec<Candidate<'a>> {
+        self.bound.inspect(|bound| bound.count(self.compared));
+        self.best.into_sorted()
+    }
+
+    /// Puts the pending rows from one on in order, the first few at once: often the others are never looked at.
+    fn begin(&mut self, from: usize) {
+        let limit = roomy(self.limit());
+        self.order.clear();
+        self.order.reserve(self.pending.len() - from);
+        for (row, at) in self.pending.iter().zip(0..).skip(from) {
+            let beyond = row.lower > limit;
+            if !beyond {
+                self.order.push(Key::new(row.lower, at));
+            }
+        }
+        (self.sorted, self.fetched) = (self.order.len().min(SORTED_AT_FIRST), 0);
+        sort_up_to(&mut self.order, self.sorted);
+    }
+
+    /// The next pending row that the limit allows.
+    fn next(&mut self, at: usize, limit: f32) -> Option<usize> {
+        if at == self.sorted {
+            self.order[self.sorted..].sort_unstable();
+            self.sorted = self.order.len();
+        }
+        let key = self.order.get(at)?;
+        let beyond = key.value() > limit;
+        (!beyond).then_some(key.number() as usize)
+    }
+
+    /// Fetches what the next rows need from memory, as far as the limit allows them now.
+    fn fetch_up_to(&mut self, end: usize, limit: f32, fetch: impl Fn(&Index, &Pending<'a>)) {
+        while self.fetched < end.min(self.sorted) {
+            let key = self.order[self.fetched];
+            if key.value() > limit {
+                break;
+            }
+            fetch(self.index, &self.pending[key.number() as usize]);
+            self.fetched += 1;
+        }
+    }
+
+    /// Reads all bits of the rows that came since, in the order of their bounds, and keeps those still possible.
+    fn refine(&mut self, refiner: &Refiner) {
+        let kernels = self.index.router().kernels();
+        self.begin(self.new);
+        let mut at = 0;
+        let limit = roomy(self.limit());
+        while let Some(row) = self.next(at, limit) {
+            at += 1;
+            self.fetch_up_to(at + AHEAD, limit, fetch_bits);
+            let (pending, look) = (&mut self.pending[row], self.looks[row]);
+            if let Some(refined) = refined(kernels, refiner, pending.segment, pending.slot as usize, look) {
+                (pending.lower, pending.upper) = (refined.lower, refined.upper);
+            }
+        }
+        let rows = self.order[..at].iter().map(|key| self.pending[key.number() as usize].upper);
+        self.refined_uppers.add(rows);
+    }
+
+    /// Compares the pending rows as far as they can matter, and forgets all of them.
+    fn compare(&mut self, scratch: &mut [f32]) {
+        let mut at = 0;
+        loop {
+            let limit = roomy(self.limit());
+            let Some(row) = self.next(at, limit) else { break };
+            at += 1;
+            self.fetch_up_to(at + AHEAD, limit, fetch_vector);
+            let Pending { segment, slot, .. } = self.pending[row];
+            self.compared += 1;
+            let slot = slot as usize;
+            let Some(value) = self.index.value_of(&self.query, segment, slot, scratch) else { continue };
+            if value <= self.best.limit() {
+                self.best.push(Candidate { value, id: segment.id(slot) });
+            }
+        }
+        if self.best.is_full() {
+            self.bound.inspect(|bound| bound.lower(self.best.limit()));
+        }
+        self.pending.clear();
+        self.looks.clear();
+        self.order.clear();
+    }
+
+    /// Drops the pending rows that the limit rules out.
+    fn forget(&mut self) {
+        let limit = roomy(self.limit());
+        let is_left = |row: &Pending<'_>| {
+            let beyond = row.lower > limit;
+            !beyond
+        };
+        let mut rows = self.pending.iter().map(is_left);
+        self.looks.retain(|_| rows.next().unwrap_or(false));
+        self.pending.retain(is_left);
+    }
+}
+
+fn fetch_vector(index: &Index, row: &Pending<'_>) {
+    index.prefetch(row.segment, row.slot as usize);
+}
+
+fn fetch_bits(index: &Index, row: &Pending<'_>) {
+    for bytes in row.segment.ex_memory(row.slot as usize) {
+        index.router().kernels().prefetch(bytes);
+    }
+}
+
+impl<'a> Sink<'a> for Rerank<'a, '_> {
+    const REFINES: bool = true;
+
+    fn limit(&self) -> f32 {
+        // What all bits say may contradict the first one: only bounds that count the same bits drop none of k rows.
+        let uppers = if self.refined_uppers.is_full() { &self.refined_uppers } else { &self.uppers };
+        let own = self.best.limit().min(uppers.limit);
+        self.bound.map_or(own, |bound| own.min(bound.limit()))
+    }
+
+    /// Also when others have found enough rows that are nearer than what is left here.
+    fn is_full(&self) -> bool {
+        self.uppers.is_full() || self.bound.is_some_and(|bound| bound.limit() < f32::INFINITY)
+    }
+
+    fn offer(&mut self, survivor: Survivor<'a>) {
+        let Survivor { segment, slot, lower, upper, look, .. } = survivor;
+        self.pending.push(Pending { segment, slot: slot as u32, lower, upper });
+        if segment.ex.is_some() {
+            self.looks.push(look);
+        }
+    }
+
+    fn end_round(&mut self, refiner: Option<&Refiner>, scratch: &mut [f32]) {
+        self.survived += self.pending.len() - self.new;
+        self.uppers.add(self.pending[self.new..].iter().map(|row| row.upper));
+        if let Some(refiner) = refiner {
+            self.refine(refiner);
+            self.forget();
+        }
+        let crowded = self.pending.len() / CROWD > self.k;
+        // Others are told what is known for sure as soon as it is.
+        if self.bound.is_some() || crowded {
+            self.begin(0);
+            self.compare(scratch);
+        }
+        self.new = self.pending.len();
+    }
+
+    fn expect_finish(&mut self) {
+        self.begin(0);
+        self.fetch_up_to(AHEAD, roomy(self.limit()), fetch_vector);
+    }
+
+    fn finish(&mut self, scratch: &mut [f32]) {
+        self.compare(scratch);
+    }
+}
