@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import ruvector as rv
-from benches.peers.peer import Ids, Peer, Series, Setting, Size, Vectors, rising
+from benches.peers.peer import Ids, Metric, Peer, Series, Setting, Size, Vectors, rising
 
 RECALLS = (0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
 METRICS: dict[str, rv.typing.Metric] = {"l2": "l2sq", "ip": "ip", "cosine": "cosine"}
 
 
 class Ruvector(Peer):
-    """The index over a borrowed array, as `rv.build` makes it unless told otherwise."""
+    """The index over a borrowed array, as `rv.build` makes it unless told otherwise, or with more bits."""
+
+    def __init__(self, metric: Metric, k: int, threads: int, bits: int = 1) -> None:
+        super().__init__(metric, k, threads)
+        self.bits = bits
 
     def build(self, docs: Vectors) -> None:
         """Build the index; the array stays where it is."""
         self.docs = docs
-        self.index = rv.build(docs, metric=METRICS[self.metric], threads=self.threads)
+        self.index = rv.build(docs, metric=METRICS[self.metric], bits=self.bits, threads=self.threads)
 
     def sweep(self) -> list[Series]:
         """Return the recalls that are asked for: there is no other knob that a user should have to turn."""

@@ -112,6 +112,7 @@ def _rabitqlib(cls: str, **options: object) -> Entry:
 
 PEERS: dict[str, Entry] = {
     "ruvector": Entry("ruvector-arrow", "ours", "Ruvector"),
+    "ruvector-5bit": Entry("ruvector-arrow", "ours", "Ruvector", {"bits": 5}),
     "ruvector-exact": Entry("ruvector-arrow", "ours", "RuvectorExact"),
     "faiss-ivf-rabitq": _faiss("IvfRaBitQ"),
     "faiss-ivf-rabitqfs": _faiss("IvfFastScan", spec="IVF{lists},RaBitQfs,Refine(Flat)"),

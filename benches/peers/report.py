@@ -99,6 +99,7 @@ class Page:
             about = f"{name}: {title}"
             yield self.shown(f"{name}-{way}", recall_picture(result, f"{way}_qps", about), about)
         yield tables.peer_table(result)
+        yield tables.latency_table(result)
         if "scan" in result:
             yield tables.tail_table(result)
             yield tables.roofline_table(result, self.kernels)

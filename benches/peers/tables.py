@@ -103,6 +103,20 @@ def peer_table(result: Result) -> str:
     return "\n\n".join(lines)
 
 
+def latency_table(result: Result) -> str:
+    """Return what single queries take at the quickest setting of each peer that reaches the first recall."""
+    rows: list[list[str]] = []
+    for peer in result["peers"]:
+        enough = [point for point in peer["points"] if point["recall"] >= RECALLS[0] and "p99_us" in point]
+        if enough:
+            point = max(enough, key=lambda point: point["single_qps"])
+            median, p99 = point["median_us"], point["p99_us"]
+            setting = ", ".join(f"{name}={value:g}" for name, value in point["setting"].items()) or "exact"
+            row = [peer["peer"], f"`{setting}`", number(point["recall"], 4), number(median), number(p99)]
+            rows.append([*row, number(p99 / median, 2)])
+    return table(("peer", "setting", "recall", "median, µs", "p99, µs", "p99 by median"), rows)
+
+
 def tail_table(result: Result) -> str:
     """Return what our single queries take, for each recall that was asked for."""
     ours = next(peer for peer in result["peers"] if peer["peer"] == OURS)

@@ -162,6 +162,12 @@ impl Case {
         bench.line(kernels, dim, "l2sq_f16", nanoseconds, || {
             black_box(kernels.l2sq_f16(black_box(query), half_row));
         });
+        let bytes: Vec<i8> = self.luts[0][..dim].iter().map(|&entry| entry as i8).collect();
+        let mut dots = vec![0; self.codes.len() / dim];
+        let products = dots.len() as f64 / 1e6;
+        bench.line(kernels, dim, "byte_dots", (products, "M rows/s"), || {
+            kernels.byte_dots(black_box(&bytes), &self.codes[..dots.len() * dim], &mut dots);
+        });
         let block = &self.codes[..block_bytes(dim)];
         for ex in 0..=8 {
             let ex_code = &self.luts[0][..ex_bytes(dim, ex)];

@@ -40,8 +40,9 @@ pub(super) struct Rerank<'a, 'b> {
     pending: Vec<Pending<'a>>,
     /// What refining needs of each pending row; empty where codes have but one bit.
     looks: Vec<Look>,
-    /// Where the rows begin in `pending` that came since the last round.
+    /// Where the rows begin in `pending` that came since the last round, and those whose bounds are not counted yet.
     new: usize,
+    uncounted: usize,
     /// The lower bounds of pending rows, to be sorted in their place: they are smaller.
     order: Vec<Key>,
     /// How many of `order` are in their places, and how many of them were fetched from memory.
@@ -102,6 +103,7 @@ impl<'a, 'b> Rerank<'a, 'b> {
             pending: Vec::new(),
             looks: Vec::new(),
             new: 0,
+            uncounted: 0,
             order: Vec::new(),
             sorted: 0,
             fetched: 0,
@@ -246,9 +248,14 @@ impl<'a> Sink<'a> for Rerank<'a, '_> {
         }
     }
 
+    fn tighten(&mut self) {
+        self.uppers.add(self.pending[self.uncounted..].iter().map(|row| row.upper));
+        self.uncounted = self.pending.len();
+    }
+
     fn end_round(&mut self, refiner: Option<&Refiner>, scratch: &mut [f32]) {
         self.survived += self.pending.len() - self.new;
-        self.uppers.add(self.pending[self.new..].iter().map(|row| row.upper));
+        self.tighten();
         if let Some(refiner) = refiner {
             self.refine(refiner);
             self.forget();
@@ -260,6 +267,7 @@ impl<'a> Sink<'a> for Rerank<'a, '_> {
             self.compare(scratch);
         }
         self.new = self.pending.len();
+        self.uncounted = self.new;
     }
 
     fn expect_finish(&mut self) {

@@ -10,6 +10,8 @@ use crate::{
 
 /// How many lists ahead of the one compared a centroid is fetched from memory.
 const AHEAD: usize = 2;
+/// One in so many keys is looked at first.
+const SAMPLED: usize = 8;
 /// Lists sorted at least before the first look at whether they are enough.
 const AT_FIRST: usize = 8;
 
@@ -98,8 +100,14 @@ impl Route {
         reach: Reach,
         squared_norm: f32,
     ) -> Self {
-        let mut keys: Vec<Key> = keys.iter().zip(0..).map(|(&key, list)| Key::new(key, list)).collect();
-        let within = nearest_first(&mut keys, reach, router.metric().family(), squared_norm);
+        let family = router.metric().family();
+        let mut nearest = promising(keys, reach.lists);
+        let mut within = nearest_first(&mut nearest, reach, family, squared_norm);
+        if within == nearest.len() && within < keys.len() {
+            nearest = promising(keys, keys.len());
+            within = nearest_first(&mut nearest, reach, family, squared_norm);
+        }
+        let mut keys = nearest;
         for at in 0..within {
             if let Some(next) = keys[..within].get(at + AHEAD) {
                 router.fetch_centroid(next.number() as usize);
@@ -147,6 +155,20 @@ impl Route {
         others.sort_unstable();
         others
     }
+}
+
+/// The keys of more lists than are wanted, usually, the smallest ones: all up to a key that a sample says is not too small.
+/// Looking at keys once is cheaper than bringing all of them into half an order.
+fn promising(keys: &[f32], wanted: usize) -> Vec<Key> {
+    let all = || keys.iter().zip(0_u32..);
+    let share = wanted / SAMPLED + wanted / (2 * SAMPLED) + 2;
+    let mut sample: Vec<Key> = all().step_by(SAMPLED).map(|(&key, list)| Key::new(key, list)).collect();
+    if 2 * share >= sample.len() {
+        return all().map(|(&key, list)| Key::new(key, list)).collect();
+    }
+    let (_, largest, _) = sample.select_nth_unstable(share);
+    let largest = largest.value();
+    all().filter(|&(&key, _)| key <= largest).map(|(&key, list)| Key::new(key, list)).collect()
 }
 
 /// Sorts as many of `keys` as `breadth` takes, and says how many that is: at least one.
@@ -263,6 +285,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn promising_keys_are_the_smallest(
+            raw in prop::collection::vec(0_u16..500, 1..900), wanted in 1_usize..100,
+        ) {
+            let keys: Vec<f32> = raw.iter().map(|&key| f32::from(key)).collect();
+            let mut found = promising(&keys, wanted);
+            let mut all: Vec<Key> = keys.iter().zip(0..).map(|(&key, list)| Key::new(key, list)).collect();
+            found.sort_unstable();
+            all.sort_unstable();
+            prop_assert!(!found.is_empty());
+            prop_assert_eq!(&found[..], &all[..found.len()]);
+            prop_assert!(found.len() == all.len() || found[found.len() - 1].value() < all[found.len()].value());
+        }
+
         #[test]
         fn spread_takes_the_longest_prefix_of_the_sorted_lists(
             raw in prop::collection::vec(0_u16..500, 1..200), spread in 0.0_f32..3000.0,

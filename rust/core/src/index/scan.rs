@@ -193,7 +193,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
             terms[at] = QueryTerms::new(&asked.query, looks[at].list, self.reach.epsilon, limit);
             luts[at] = asked.query.lut();
         }
-        let (luts, terms) = (&luts[..tile.len()], &terms[..tile.len()]);
+        let (luts, terms) = (&luts[..tile.len()], &mut terms[..tile.len()]);
         let mut sums = [[0; BLOCK]; TILE];
         let mut bounds: [BlockBounds; TILE] = std::array::from_fn(|_| BlockBounds::default());
         let mut masks = [0; TILE];
@@ -211,6 +211,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
                 self.kernels.scan_queries(segment.code(block), luts, sums);
                 self.kernels.bounds_queries(sums, &factors, terms, bounds, &mut masks[..tile.len()]);
                 for (at, visit) in tile.iter().enumerate() {
+                    let sink = &mut sinks[visit.at as usize];
                     let mut survivors = masks[at] & allowed;
                     while survivors != 0 {
                         let lane = survivors.trailing_zeros() as usize;
@@ -220,7 +221,11 @@ impl<'a, 'f> Scanner<'a, 'f> {
                         let upper = estimate + (estimate - lower) + factors.add_step();
                         let slot = block * BLOCK + lane;
                         let survivor = Survivor { segment, slot, estimate, lower, upper, look };
-                        self.offer(&asked[visit.at as usize], survivor, &mut sinks[visit.at as usize]);
+                        self.offer(&asked[visit.at as usize], survivor, sink);
+                    }
+                    if terms[at].limit == f32::INFINITY {
+                        sink.tighten();
+                        terms[at].limit = roomy(sink.limit()) + looks[at].room;
                     }
                 }
             }

@@ -65,6 +65,8 @@ pub(super) trait Sink<'a> {
     fn is_full(&self) -> bool;
     /// One row that survived.
     fn offer(&mut self, survivor: Survivor<'a>);
+    /// A limit may be found from what was offered, if there is none yet.
+    fn tighten(&mut self) {}
     /// The end of a round of lists. `refiner` has the query for codes of more than one bit, `scratch` holds a vector.
     fn end_round(&mut self, _refiner: Option<&Refiner>, _scratch: &mut [f32]) {}
     /// What [`Sink::finish`] reads first may be fetched from memory.

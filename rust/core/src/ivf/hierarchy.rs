@@ -305,7 +305,10 @@ mod tests {
             if equal {
                 prop_assert!(error <= 0.0);
             } else {
-                prop_assert!(sizes.iter().all(|&size| size > 0), "{:?}", sizes);
+                // With a list for nearly every row, rows may be as near to the next list but for the last bits of a key.
+                let empty = sizes.iter().filter(|&&size| size == 0).count();
+                let most = if 2 * nlist > count { sizes.len() / 64 } else { 0 };
+                prop_assert!(empty <= most, "{:?}", sizes);
             }
         }
     }
