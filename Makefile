@@ -83,7 +83,7 @@ bench: $(DEV) $(WHEEL) ## recall and queries per second over the examples, besid
 	$(BIN)/python -m benches.peers
 
 bench-smoke: $(WHEEL) ## every bench for a moment: shows that they run; the figures mean nothing
-	for bench in peers growth filters updates sql lake flight; do \
+	for bench in peers growth builds filters updates sql lake flight; do \
 		$(BIN)/python -m benches.$$bench --smoke --out build/bench-smoke/$$bench.json; \
 	done
 	$(BIN)/python -m benches.presets --smoke
@@ -103,6 +103,7 @@ bench-peers: $(PEERS) ## all benches beside all peers, into BENCHMARKS.md: hours
 			--out "$(BENCH_OUT)/peers-$$(basename "$$data" .parquet | tr ':,' '--').json"; \
 	done
 	.venv/peers/bin/python -m benches.growth --peers $(BENCH_GROWTH) --out $(BENCH_OUT)/growth.json
+	.venv/peers/bin/python -m benches.builds --out $(BENCH_OUT)/builds.json
 	.venv/peers/bin/python -m benches.filters --out $(BENCH_OUT)/filters.json
 	.venv/peers/bin/python -m benches.updates --out $(BENCH_OUT)/updates.json
 	.venv/peers/bin/python -m benches.sql --out $(BENCH_OUT)/sql.json

@@ -116,6 +116,10 @@ class Page:
         ]
         return "\n\n".join(part for part in parts if part)
 
+    def builds(self) -> str:
+        """Return the builds of large indexes."""
+        return "\n\n".join(map(tables.build_table, self.of("builds")))
+
     def filters(self) -> str:
         """Return the filters."""
         return "\n\n".join(map(tables.filter_table, self.of("filters")))
@@ -147,6 +151,7 @@ class Page:
             "machine": self.machine,
             "peers": self.peers,
             "growth": self.growth,
+            "builds": self.builds,
             "filters": self.filters,
             "updates": self.updates,
             "sql": self.sql,

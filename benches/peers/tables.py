@@ -274,6 +274,23 @@ def update_table(result: Result) -> str:
     )
 
 
+def build_table(result: Result) -> str:
+    """Return what building large indexes took, and what it took beside the vectors."""
+    rows = [
+        [
+            f"{result['rows']:,} x {build['dim']}",
+            number(build["lists"]),
+            str(build["bits"]),
+            number(build["seconds"], 2),
+            f"{build['peak_bytes'] / build['raw_bytes']:.0%}",
+            number(build["index_bytes"] / result["rows"]),
+        ]
+        for build in result["builds"]
+    ]
+    head = ("rows", "lists", "bits", "seconds", "peak beside the vectors", "bytes per vector")
+    return table(head, rows)
+
+
 def lake_table(result: Result) -> str:
     """Return what the lake costs over its index, and what its cache does."""
     hit, warm, zipf = result["hit_path"], result["warm_start"], result["zipf"]
