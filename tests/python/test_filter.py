@@ -81,6 +81,16 @@ def test_nothing_allowed_is_nothing_found(nothing: Any, docs: Vectors, queries: 
     assert hits.to_numpy()[0].shape == (20, 0)
 
 
+@pytest.mark.parametrize("rows", [1, 7, 8, 9, 64, 65, 1003])
+def test_booleans_of_numpy_are_read_to_the_last_row(rows: int) -> None:
+    docs = np.random.default_rng(rows).standard_normal((rows, 8), dtype=np.float32)
+    index = rv.build(docs)
+    allowed = np.arange(rows) % 3 != 1
+    allowed[-1] = True
+    found = index.search(docs[0], rows, filter=allowed, exact=True).to_numpy()[0]
+    assert sorted(found[0].tolist()) == np.flatnonzero(allowed).tolist()
+
+
 def test_half_of_the_rows_are_found_as_surely_as_all(docs: Vectors, queries: Vectors) -> None:
     index = rv.build(docs)
     half = np.arange(2000) % 2 == 0

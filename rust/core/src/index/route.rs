@@ -107,15 +107,14 @@ impl Route {
             nearest = promising(keys, keys.len());
             within = nearest_first(&mut nearest, reach, family, squared_norm);
         }
-        let mut keys = nearest;
         for at in 0..within {
-            if let Some(next) = keys[..within].get(at + AHEAD) {
+            if let Some(next) = nearest[..within].get(at + AHEAD) {
                 router.fetch_centroid(next.number() as usize);
             }
-            let list = keys[at].number();
-            keys[at] = Key::new(router.key(rotated, list as usize), list);
+            let list = nearest[at].number();
+            nearest[at] = Key::new(router.key(rotated, list as usize), list);
         }
-        Self { keys, within }
+        Self { keys: nearest, within }
     }
 
     /// A route through the codes of the centroids, which leaves most lists out.
