@@ -27,7 +27,7 @@ SOURCES := pyproject.toml README.md $(wildcard Cargo.*) $(shell find rust python
 EXTENSION_SOURCES := tools/duckdb_extension.py sql/duckdb/extension.sql $(wildcard Cargo.*) $(shell find rust/core rust/duckdb \
 	-type f \( -name '*.rs' -o -name '*.toml' -o -name '*.txt' \) 2>/dev/null)
 
-.PHONY: help demo test build lint test-rust test-neon test-python engines bench bench-smoke bench-peers bench-kernels \
+.PHONY: help demo test crates build lint test-rust test-neon test-python engines bench bench-smoke bench-peers bench-kernels \
 	fmt clean $(OLD_POLARS:%=engine-polars-%) $(OLD_DUCKDB:%=engine-duckdb-%) $(OLD_DATAFUSION:%=engine-datafusion-%)
 
 help: ## show this list
@@ -36,7 +36,13 @@ help: ## show this list
 demo: $(WHEEL) ## find neighbours of real text with Polars, and draw recall against speed
 	$(BIN)/python examples/quickstart/main.py
 
-test: lint test-rust test-python ## everything that must pass
+# Two lanes side by side: compiling and testing crates leaves a core to the other one much of the time.
+test: $(DEV) ## everything that must pass
+	$(MAKE) --no-print-directory -j2 --output-sync=line crates test-python
+
+crates:
+	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory test-rust
 
 build: $(WHEEL) ## build the wheel into dist/ and install it into .venv
 
