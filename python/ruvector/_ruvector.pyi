@@ -206,6 +206,7 @@ def build_stream(
     nlist: SupportsIndex | None = None,
     bits: SupportsIndex = 1,
     seed: SupportsIndex = 0,
+    checkpoint: str | PathLike[str] | None = None,
     threads: SupportsIndex | None = None,
     progress: bool | ProgressCallback = False,
 ) -> Index:
@@ -229,13 +230,21 @@ def build_stream(
         borrow them from.
     rows
         How many rows will come, if known. Helps one pass to choose the number of lists.
+    checkpoint
+        A folder for what is done so far, written about every 65,000 rows and removed in the end. When a build
+        was stopped, by Ctrl-C, an error of the batches, or with its process, the same call goes on from there:
+        the batches come from the beginning again (they may be cut elsewhere), and rows that are coded are only
+        read, to see that they are the same. For one build at a time.
     metric, nlist, bits, seed, threads, progress
         As in `build`.
 
     Raises
     ------
     DimensionMismatch, DuplicateId, EmptyIndex, InvalidParameter, InvalidVector, InvalidVectorType
-        As in `build`; also KeyboardInterrupt, and whatever the batches raise.
+        As in `build`; also KeyboardInterrupt, and whatever the batches raise. InvalidParameter, too, if the
+        checkpoint is of a build with other arguments or over other rows.
+    PersistError
+        If the checkpoint cannot be written or read.
 
     Examples
     --------

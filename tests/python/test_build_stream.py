@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ import ruvector as rv
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 WRONG: Any = "keep"
 TABLE = np.random.default_rng(3).normal(size=(3000, 24)).astype("f4")
@@ -62,3 +65,61 @@ def test_bad_batches_are_named() -> None:
         rv.build_stream(lambda: iter(()))
     with pytest.raises(rv.InvalidParameter, match="one of none, f16, f32"):
         rv.build_stream(batches, vectors=WRONG)
+
+
+# A table of 200,000 rows, of which the process that codes them dies after the fourth twentieth part of the second pass.
+KILLED = """
+import os, signal, sys
+import numpy as np
+import ruvector as rv
+
+folder, dies = sys.argv[1], sys.argv[2] == "dies"
+passes = 0
+
+def batches():
+    global passes
+    passes += 1
+    for part in range(20):
+        if dies and passes == 2 and part == 14:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield np.random.default_rng(part).normal(size=(10_000, 16)).astype("f4")
+
+index = rv.build_stream(batches, nlist=50, vectors="none", checkpoint=folder or None, threads=1)
+print(passes, len(index), index.digest)
+"""
+
+
+def run(folder: Path | str, how: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", KILLED, str(folder), how]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_build_goes_on_after_its_process_was_killed(tmp_path: Path) -> None:
+    folder = tmp_path / "build"
+    assert run(folder, "dies").returncode == -9
+    written = sorted(path.name for path in folder.iterdir())
+    assert written == ["checkpoint.json", "learned.rbpx", "part-0.rbpx", "part-1.rbpx"]
+    again, whole = run(folder, "lives"), run("", "lives")
+    assert again.stdout.split()[1:] == whole.stdout.split()[1:], again.stderr
+    # Nothing is learned anew: the table is read once.
+    assert (again.stdout.split()[0], whole.stdout.split()[0]) == ("1", "2")
+    assert not folder.exists()
+
+
+def test_a_checkpoint_belongs_to_one_build(tmp_path: Path) -> None:
+    rows = np.random.default_rng(1).normal(size=(80_000, 8)).astype("f4")
+
+    def broken(table: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
+        yield table[:70_000]
+        raise OSError("the disk is gone")
+
+    build = partial(rv.build_stream, rows=80_000, vectors="f16", checkpoint=tmp_path)
+    with pytest.raises(OSError, match="the disk is gone"):
+        build(broken(rows))
+    with pytest.raises(rv.InvalidParameter, match="checkpoint: expected a build that was begun with"):
+        build(iter([rows]), bits=4)
+    with pytest.raises(rv.InvalidParameter, match="70000 rows coded so far, got other rows"):
+        build(iter([rows + 1]))
+    with pytest.raises(rv.PersistError):
+        rv.build_stream(iter([rows]), checkpoint=tmp_path / "part-0.rbpx")
+    assert len(build(iter([rows]))) == 80_000

@@ -17,6 +17,8 @@ use crate::{
 const QUERIES_AT_ONCE: usize = 16;
 /// Rows compared at once: with the queries they stay in the second-level cache up to about 1,500 dimensions.
 const ROWS_AT_ONCE: usize = 64;
+/// How many rows ahead of the one that is copied memory is fetched.
+const AHEAD: usize = 8;
 /// Rows searched by one task.
 const ROWS_PER_TASK: usize = 16 * 1024;
 
@@ -30,6 +32,8 @@ pub trait Corpus: Sync {
     }
     /// The vector at a place, or `None` where there is none. `scratch` holds `dim` values.
     fn vector<'a>(&'a self, at: usize, scratch: &'a mut [f32]) -> Option<&'a [f32]>;
+    /// The vector at a place will be asked for soon.
+    fn expect(&self, _at: usize) {}
     /// The id at a place.
     fn id(&self, at: usize) -> Id<'_>;
     /// The type of the ids.
@@ -153,6 +157,7 @@ impl<'a> Tile<'a> {
                 block.clear();
                 places.clear();
                 for at in start..(start + ROWS_AT_ONCE).min(rows.end) {
+                    self.corpus.expect(at + AHEAD);
                     if let Some(vector) = self.corpus.vector(at, &mut scratch) {
                         block.extend_from_slice(vector);
                         places.push(at);

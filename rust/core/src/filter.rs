@@ -148,9 +148,10 @@ impl Filter {
     /// The rows in the set, ascending.
     pub fn rows(&self) -> impl Iterator<Item = u64> + '_ {
         let words = self.pages.iter().flat_map(|page| page.iter());
-        (0_u64..).zip(words).filter(|(_, word)| **word != 0).flat_map(|(at, &word)| {
-            (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| at * 64 + bit)
-        })
+        (0_u64..)
+            .zip(words)
+            .filter(|(_, word)| **word != 0)
+            .flat_map(|(at, &word)| Bits(word).map(move |bit| at * 64 + u64::from(bit)))
     }
 
     /// Adds the rows, from `start` on, at which `array` is true.
@@ -165,11 +166,29 @@ impl Filter {
             });
             return;
         }
-        for (at, word) in allowed.bit_chunks().iter_padded().enumerate().filter(|(_, word)| *word != 0) {
-            let (page, place, _) = place(start + at as u64 * 64);
-            Arc::make_mut(&mut self.pages[page])[place] |= word;
-            self.count += word.count_ones() as usize;
+        let mut words = allowed.bit_chunks().iter_padded();
+        let (first, mut at, _) = place(start);
+        for page in &mut self.pages[first..] {
+            let page = Arc::make_mut(page);
+            for (place, word) in page[at..].iter_mut().zip(&mut words) {
+                *place |= word;
+                self.count += word.count_ones() as usize;
+            }
+            at = 0;
         }
+    }
+}
+
+/// The numbers of the bits that are set, ascending.
+struct Bits(u64);
+
+impl Iterator for Bits {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        let bit = (self.0 != 0).then(|| self.0.trailing_zeros())?;
+        self.0 &= self.0 - 1;
+        Some(bit)
     }
 }
 

@@ -102,7 +102,7 @@ impl Job {
 }
 
 fn build(plan: &Plan, gathered: &Gathered, stop: &Stop) -> Result<()> {
-    let params = StreamParams { rows: Some(gathered.rows()), ..plan.params };
+    let params = StreamParams { rows: Some(gathered.rows()), ..plan.params.clone() };
     let open = || Ok(gathered.chunks(&plan.column));
     let index = Index::build_from_chunks(open, &params, &Pool::new(None)?, stop)?;
     if stop.interrupted() {

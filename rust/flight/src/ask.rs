@@ -323,7 +323,7 @@ impl BuildAsk {
             Keeping::F16 => Some(Element::F16),
             Keeping::None => None,
         };
-        Ok(StreamParams { build, keep, rows: self.rows })
+        Ok(StreamParams { build, keep, rows: self.rows, checkpoint: None })
     }
 }
 

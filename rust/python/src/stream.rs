@@ -1,6 +1,9 @@
 //! `build_stream`: an index of a table that comes in parts and never lies in memory as a whole.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
 
 use pyo3::{prelude::*, types::PyIterator};
 use ruvector_core::{
@@ -22,9 +25,9 @@ use crate::{
 #[pyfunction]
 #[pyo3(
     signature = (batches, *, column=None, ids=None, vectors="f16", rows=None, metric="l2sq", nlist=None,
-        bits=Whole(1), seed=Seed(0), threads=None, progress=None),
+        bits=Whole(1), seed=Seed(0), checkpoint=None, threads=None, progress=None),
     text_signature = "(batches, *, column=None, ids=None, vectors='f16', rows=None, metric='l2sq', nlist=None, \
-        bits=1, seed=0, threads=None, progress=False)"
+        bits=1, seed=0, checkpoint=None, threads=None, progress=False)"
 )]
 #[allow(clippy::too_many_arguments, reason = "keywords in Python")]
 pub(crate) fn build_stream(
@@ -38,6 +41,7 @@ pub(crate) fn build_stream(
     nlist: Option<Whole>,
     bits: Whole,
     seed: Seed,
+    checkpoint: Option<PathBuf>,
     threads: Option<Whole>,
     progress: Option<&Bound<'_, PyAny>>,
 ) -> Result<PyIndex> {
@@ -45,7 +49,7 @@ pub(crate) fn build_stream(
     let bits = u32::try_from(bits.count("bits")?).unwrap_or(u32::MAX);
     let rows = rows.map(|rows| rows.count("rows")).transpose()?;
     let build = BuildParams { metric: metric.parse()?, nlist, seed: seed.0, bits };
-    let params = StreamParams { build, keep: kept(vectors)?, rows };
+    let params = StreamParams { build, keep: kept(vectors)?, rows, checkpoint };
     let pool = pool(threads)?;
     let mut progress = Progress::new(progress)?;
     let source = Source { column, ids, raised: Mutex::default() };

@@ -70,17 +70,27 @@ impl Calibration {
         // So few queries cannot tell a miss in ten thousand.
         let share = if recall > 0.9999 { return None } else { 1.0 - (1.0 - recall) * 0.6 };
         let met = |curve: &Curve| curve.spread.iter().find(|point| point.1 >= share).copied();
-        let deeper = self.curves.iter().find(|curve| curve.k >= k).and_then(met);
-        // The k nearest fill a ball whose lists grow about as its surface.
-        let shallower = self.curves.iter().rfind(|curve| curve.k <= k).and_then(|curve| {
-            let depth = k as f64 / curve.k as f64;
-            met(curve).map(|(spread, share, lists)| (spread * depth.powf(0.75), share, lists * depth.sqrt()))
-        });
-        let cheaper = match (shallower, deeper) {
-            (Some(shallower), Some(deeper)) if shallower.0 <= deeper.0 => Some(shallower),
-            (shallower, deeper) => deeper.or(shallower),
+        let deeper =
+            self.curves.iter().find(|curve| curve.k >= k).and_then(|curve| Some((curve.k, met(curve)?)));
+        let shallower =
+            self.curves.iter().rfind(|curve| curve.k <= k).and_then(|curve| Some((curve.k, met(curve)?)));
+        let (spread, lists) = match (shallower, deeper) {
+            (Some((from, near)), Some((to, far))) if from < to => {
+                // Both grow about as a power of k.
+                let part = (k as f64 / from as f64).ln() / (to as f64 / from as f64).ln();
+                let between =
+                    |near: f64, far: f64| near * (far / near.max(f64::MIN_POSITIVE)).max(1.0).powf(part);
+                (between(near.0, far.0), between(near.2, far.2))
+            }
+            (_, Some((_, far))) => (far.0, far.2),
+            // The k nearest fill a ball whose lists grow about as its surface.
+            (Some((from, near)), None) => {
+                let depth = k as f64 / from as f64;
+                (near.0 * depth.powf(0.75), near.2 * depth.sqrt())
+            }
+            (None, None) => return None,
         };
-        cheaper.map(|(spread, _, lists)| (spread as f32, lists))
+        Some((spread as f32, lists))
     }
 
     /// The smallest epsilon at which the error bound loses at most a quarter of what `recall` allows to be lost.

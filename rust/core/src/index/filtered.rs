@@ -61,26 +61,25 @@ impl Index {
 pub(super) struct Allowed<'a> {
     index: &'a Index,
     /// Segment and slot of each of them.
-    places: Vec<(u32, u32)>,
+    places: Vec<(&'a Segment, usize)>,
 }
 
 impl<'a> Allowed<'a> {
     pub(super) fn new(index: &'a Index, filter: &Filter) -> Self {
-        let blocks = (0_u32..)
-            .zip(index.segments())
-            .flat_map(|(segment, table)| (0..table.blocks()).map(move |block| (segment, table, block)));
-        let places = blocks.flat_map(|(segment, table, block)| {
-            let mask = mask(table, block, Some(filter));
+        if index.finds_rows() {
+            return Self { index, places: filter.rows().filter_map(|row| index.place_of_row(row)).collect() };
+        }
+        let blocks = index
+            .segments()
+            .iter()
+            .flat_map(|segment| (0..segment.blocks()).map(move |block| (segment, block)));
+        let places = blocks.flat_map(|(segment, block)| {
+            let mask = mask(segment, block, Some(filter));
             (0..BLOCK)
                 .filter(move |lane| mask >> lane & 1 == 1)
-                .map(move |lane| (segment, (block * BLOCK + lane) as u32))
+                .map(move |lane| (segment, block * BLOCK + lane))
         });
         Self { index, places: places.collect() }
-    }
-
-    fn place(&self, at: usize) -> (&'a Segment, usize) {
-        let (segment, slot) = self.places[at];
-        (&self.index.segments()[segment as usize], slot as usize)
     }
 }
 
@@ -99,12 +98,18 @@ impl Corpus for Allowed<'_> {
     }
 
     fn vector<'a>(&'a self, at: usize, scratch: &'a mut [f32]) -> Option<&'a [f32]> {
-        let (segment, slot) = self.place(at);
+        let (segment, slot) = self.places[at];
         self.index.vector_of(segment, slot, scratch)
     }
 
+    fn expect(&self, at: usize) {
+        if let Some(&(segment, slot)) = self.places.get(at) {
+            self.index.prefetch(segment, slot);
+        }
+    }
+
     fn id(&self, at: usize) -> Id<'_> {
-        let (segment, slot) = self.place(at);
+        let (segment, slot) = self.places[at];
         segment.id(slot)
     }
 

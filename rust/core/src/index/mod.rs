@@ -1,6 +1,7 @@
 //! The index: a router and sealed segments of codes, answering through one engine.
 
 mod build;
+mod by_row;
 mod calibrate;
 mod candidates;
 mod explain;
@@ -60,6 +61,8 @@ pub struct Index {
     mapped_bytes: usize,
     source: Option<format::Source>,
     digest: OnceLock<String>,
+    /// The slot of each row, once asked for; `None` where row numbers are too far apart.
+    by_row: OnceLock<Option<Box<[u32]>>>,
 }
 
 /// Where an index finds the vectors that exact distances are computed from.
@@ -103,6 +106,7 @@ impl Index {
             mapped_bytes: 0,
             source: None,
             digest: OnceLock::new(),
+            by_row: OnceLock::new(),
         })
     }
 
@@ -227,7 +231,7 @@ impl Index {
         let segments: usize = self.segments.iter().map(Segment::bytes).sum();
         let centroids = size_of_val(&self.router.centroids()[..]);
         let own = if self.mapped_bytes > 0 { 0 } else { segments + centroids };
-        own + self.lists.bytes() + self.router.bytes()
+        own + self.lists.bytes() + self.router.bytes() + self.by_row_bytes()
     }
 
     /// Bytes of the file it lies in, if it is mapped.

@@ -230,6 +230,16 @@ impl Snapshot {
     /// The filter that lets only the rows with these ids pass; ids that no row has are ignored.
     pub fn filter_of_ids(&self, ids: &Ids) -> Filter {
         let mut filter = Filter::none(self.end_of_index() + self.delta.len() as u64);
+        if let Ids::Int64(numbers) = ids
+            && self.are_rows_ids()
+            && self.index.finds_rows()
+        {
+            let rows = numbers.values().iter().filter_map(|&id| u64::try_from(id).ok());
+            for row in rows.filter(|&row| self.is_alive(row) && self.index.place_of_row(row).is_some()) {
+                filter.insert(row);
+            }
+            return filter;
+        }
         for place in (0..ids.len()).filter_map(|at| self.find(ids.get(at))) {
             filter.insert(self.row(place));
         }
@@ -280,6 +290,11 @@ impl Snapshot {
     /// Whether row numbers are no longer the ids that were generated from them.
     pub(super) fn is_renamed(&self) -> bool {
         self.naming.generated && self.parts.iter().any(|part| part.segment.ids.is_some())
+    }
+
+    /// Whether the ids are the numbers of coded rows.
+    fn are_rows_ids(&self) -> bool {
+        self.delta.len() == 0 && self.parts.iter().all(|part| part.segment.ids.is_none())
     }
 
     /// Where the row with this id lies, if it is there.

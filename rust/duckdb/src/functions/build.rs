@@ -86,7 +86,12 @@ fn plan(arguments: &Arguments<'_>) -> Result<Plan, Error> {
         }
     };
     let build = BuildParams { metric, nlist, seed, bits };
-    Ok(Plan { column, path, has_ids: text(3).is_some(), params: StreamParams { build, keep, rows: None } })
+    Ok(Plan {
+        column,
+        path,
+        has_ids: text(3).is_some(),
+        params: StreamParams { build, keep, ..StreamParams::default() },
+    })
 }
 
 /// `__ruvector_gather(job, row, v, id)`: takes rows into a build.

@@ -1,8 +1,13 @@
 //! Building from a table that comes in parts and never lies in memory as a whole.
 
+mod checkpoint;
+#[cfg(test)]
+mod checkpoint_tests;
 mod sample;
 #[cfg(test)]
 mod tests;
+
+use std::path::PathBuf;
 
 use half::f16;
 
@@ -12,6 +17,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    filter::Filter,
     ids::Ids,
     ivf::{
         encode::encode_segment,
@@ -25,6 +31,7 @@ use crate::{
     segment::{Segment, StoredVectors, narrow},
     vectors::{Element, Vectors},
 };
+use checkpoint::{Begun, Checkpoint, Passed};
 use sample::Sample;
 
 /// Rows held back to learn from when a table can be read once only and nobody knows how long it is.
@@ -42,7 +49,7 @@ pub struct Chunk {
 }
 
 /// How an index is built from chunks.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct StreamParams {
     /// What holds for every build.
     pub build: BuildParams,
@@ -50,6 +57,9 @@ pub struct StreamParams {
     pub keep: Option<Element>,
     /// About how many rows there will be, if that is known.
     pub rows: Option<usize>,
+    /// A folder for what is done so far. A build that was stopped, however it ended, goes on from there when it is
+    /// begun again over the same table with the same parameters; one that has ended removes it. For one build at a time.
+    pub checkpoint: Option<PathBuf>,
 }
 
 impl Index {
@@ -67,6 +77,14 @@ impl Index {
         pool: &Pool,
         monitor: &dyn Monitor,
     ) -> Result<Self> {
+        let mut checkpoint = None;
+        if let Some(folder) = &params.checkpoint {
+            let (opened, begun) = Checkpoint::open(folder, params)?;
+            if let Some(begun) = begun {
+                return Coder::resume(begun, params, opened).finish(open()?, pool, monitor);
+            }
+            checkpoint = Some(opened);
+        }
         let mut sample = Sample::new(params.build.seed, params.build.nlist);
         for chunk in open()? {
             let chunk = chunk?;
@@ -74,8 +92,8 @@ impl Index {
             sample.extend(&chunk.vectors)?;
         }
         let rows = sample.rows - sample.nulls;
-        let (router, calibration) = learn(sample, rows, params, pool, monitor)?;
-        Coder { router, params, checked: 0 }.finish(open()?, calibration, pool, monitor)
+        let (router, calibration) = learn(sample, rows, params, checkpoint.as_ref(), pool, monitor)?;
+        Coder::new(router, calibration, params, checkpoint).finish(open()?, pool, monitor)
     }
 
     /// Builds an index from chunks that can be read once only.
@@ -92,6 +110,14 @@ impl Index {
         pool: &Pool,
         monitor: &dyn Monitor,
     ) -> Result<Self> {
+        let mut checkpoint = None;
+        if let Some(folder) = &params.checkpoint {
+            let (opened, begun) = Checkpoint::open(folder, params)?;
+            if let Some(begun) = begun {
+                return Coder::resume(begun, params, opened).finish(chunks, pool, monitor);
+            }
+            checkpoint = Some(opened);
+        }
         let nlist = params.build.nlist.or(params.rows.map(default_nlist));
         let nlist_at_most = nlist.unwrap_or(HELD_BACK / SAMPLE_PER_LIST);
         let enough = nlist_at_most.saturating_mul(SAMPLE_PER_LIST);
@@ -106,9 +132,9 @@ impl Index {
         let seen = sample.rows - sample.nulls;
         let unknown = if sample.rows < enough { seen } else { UNKNOWN_ROWS };
         let rows = params.rows.unwrap_or(unknown).max(seen);
-        let (router, calibration) = learn(sample, rows, params, pool, monitor)?;
-        let coder = Coder { router, params, checked: held.len() };
-        coder.finish(held.into_iter().map(Ok).chain(chunks), calibration, pool, monitor)
+        let (router, calibration) = learn(sample, rows, params, checkpoint.as_ref(), pool, monitor)?;
+        let coder = Coder { checked: held.len(), ..Coder::new(router, calibration, params, checkpoint) };
+        coder.finish(held.into_iter().map(Ok).chain(chunks), pool, monitor)
     }
 }
 
@@ -117,6 +143,7 @@ fn learn(
     sample: Sample,
     rows: usize,
     params: &StreamParams,
+    checkpoint: Option<&Checkpoint>,
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<(Router, Calibration)> {
@@ -126,9 +153,12 @@ fn learn(
     let kernels = Kernels::detect()?;
     let router = train_router(&vectors, router, kernels, pool, monitor)?;
     let segment = encode_segment(&vectors, None, 0, params.build.bits, &router, pool, monitor)?;
-    let index = Index::merge(router, vec![segment])?;
-    let calibration = Calibration::measure(&index, &vectors, pool, monitor)?;
-    Ok((index.router, calibration))
+    let mut index = Index::merge(router, vec![segment])?;
+    index.calibration = Calibration::measure(&index, &vectors, pool, monitor)?;
+    if let Some(checkpoint) = checkpoint {
+        checkpoint.learned(&index)?;
+    }
+    Ok((index.router, index.calibration))
 }
 
 /// Refuses a chunk that could not be coded; rows are counted from the start of the table.
@@ -151,53 +181,114 @@ fn check_chunk(
 /// Codes chunk after chunk.
 struct Coder<'a> {
     router: Router,
+    calibration: Calibration,
     params: &'a StreamParams,
     /// How many of the first chunks are known to be good.
     checked: usize,
+    /// How many of the first rows are coded already.
+    coded: usize,
+    nulls: usize,
+    segments: Vec<Segment>,
+    checkpoint: Option<Checkpoint>,
 }
 
-impl Coder<'_> {
-    fn finish(
-        self,
-        chunks: impl Iterator<Item = Result<Chunk>>,
+impl<'a> Coder<'a> {
+    fn new(
+        router: Router,
         calibration: Calibration,
+        params: &'a StreamParams,
+        checkpoint: Option<Checkpoint>,
+    ) -> Self {
+        Self { router, calibration, params, checked: 0, coded: 0, nulls: 0, segments: Vec::new(), checkpoint }
+    }
+
+    /// Goes on where a build has stopped.
+    fn resume(begun: Begun, params: &'a StreamParams, checkpoint: Checkpoint) -> Self {
+        let Begun { router, calibration, segments, rows, nulls } = begun;
+        let coder = Self::new(router, calibration, params, Some(checkpoint));
+        Self { coded: rows, nulls, segments, ..coder }
+    }
+
+    fn finish(
+        mut self,
+        chunks: impl Iterator<Item = Result<Chunk>>,
         pool: &Pool,
         monitor: &dyn Monitor,
     ) -> Result<Index> {
-        let (mut segments, mut ids) = (Vec::new(), Vec::new());
-        let (mut rows, mut nulls) = (0, 0);
+        let (mut ids, mut rows, mut passed) = (Vec::new(), 0, Passed::default());
+        // The segments before this one are in the checkpoint.
+        let mut kept = self.segments.len();
         for (at, chunk) in chunks.enumerate() {
             let chunk = chunk?;
-            let vectors = &chunk.vectors;
             if at >= self.checked {
                 check_chunk(&chunk, rows, self.params, pool, monitor)?;
             }
-            let mut segment = encode_segment(
-                vectors,
-                chunk.ids.as_ref(),
-                rows as u64,
-                self.params.build.bits,
-                &self.router,
-                pool,
-                monitor,
-            )?;
-            if let Some(element) = self.params.keep {
-                segment.vectors = Some(keep(&segment, vectors, rows, element)?);
+            let len = chunk.vectors.len();
+            let first = self.coded.saturating_sub(rows).min(len);
+            if self.checkpoint.is_some() {
+                passed.take(&chunk, 0..first);
+                if first > 0 && passed.rows == self.coded {
+                    self.check(&passed)?;
+                }
+                passed.take(&chunk, first..len);
             }
-            rows += vectors.len();
-            nulls += vectors.null_count();
-            segments.push(segment);
+            if first < len {
+                self.code(&chunk, first, rows, pool, monitor)?;
+            }
+            rows += len;
             ids.extend(chunk.ids);
+            if let Some(checkpoint) = &mut self.checkpoint
+                && checkpoint.add(&self.router, &self.segments[kept..], &passed, self.nulls)?
+            {
+                (kept, self.coded) = (self.segments.len(), passed.rows);
+            }
         }
-        let merged = Index::merge(self.router, segments)?;
+        if passed.rows < self.coded {
+            self.check(&passed)?;
+        }
+        let merged = Index::merge(self.router, self.segments)?;
         check_unique(&ids)?;
         let (dim, padded_dim) = (merged.dim(), merged.router.padded_dim());
         let Index { router, segments, .. } = merged;
         let parts: Vec<&Segment> = segments.iter().collect();
         let mut index = Index::merge(router, vec![repack(&parts, dim, padded_dim, &Some)])?;
-        index.null_count = nulls;
-        index.calibration = calibration;
+        index.null_count = self.nulls;
+        index.calibration = self.calibration;
+        if let Some(checkpoint) = self.checkpoint {
+            checkpoint.remove();
+        }
         Ok(index)
+    }
+
+    /// Refuses a table other than the one that the build was begun over.
+    fn check(&self, passed: &Passed) -> Result<()> {
+        self.checkpoint.as_ref().map_or(Ok(()), |checkpoint| checkpoint.check(passed))
+    }
+
+    /// Codes the rows of a chunk from `first` on; `rows` came before the chunk.
+    fn code(
+        &mut self,
+        chunk: &Chunk,
+        first: usize,
+        rows: usize,
+        pool: &Pool,
+        monitor: &dyn Monitor,
+    ) -> Result<()> {
+        let len = chunk.vectors.len();
+        let vectors = if first == 0 {
+            chunk.vectors.clone()
+        } else {
+            chunk.vectors.only(&Filter::from_rows(first as u64..len as u64, len as u64))
+        };
+        let (bits, router) = (self.params.build.bits, &self.router);
+        let mut segment =
+            encode_segment(&vectors, chunk.ids.as_ref(), rows as u64, bits, router, pool, monitor)?;
+        if let Some(element) = self.params.keep {
+            segment.vectors = Some(keep(&segment, &vectors, rows, element)?);
+        }
+        self.nulls += vectors.null_count() - first;
+        self.segments.push(segment);
+        Ok(())
     }
 }
 

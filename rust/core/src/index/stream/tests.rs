@@ -51,7 +51,7 @@ fn answers(index: &Index, effort: Effort) -> (Vec<String>, Vec<u32>) {
 
 fn params(keep: Option<Element>) -> StreamParams {
     let build = BuildParams { metric: Metric::L2Sq, nlist: Some(21), ..BuildParams::default() };
-    StreamParams { build, keep, rows: None }
+    StreamParams { build, keep, ..StreamParams::default() }
 }
 
 #[test]
