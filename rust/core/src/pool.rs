@@ -51,7 +51,7 @@ impl Pool {
     /// # Errors
     /// [`Error::InvalidParameter`] when `threads` is 0 or the system refuses to start that many.
     pub fn new(threads: Option<usize>) -> Result<Self> {
-        let count = threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get));
+        let count = threads.unwrap_or_else(usable_cores);
         match count {
             0 => Err(Error::invalid_parameter("threads", "at least 1", "0")),
             1 => Ok(Self::Inline),
@@ -73,14 +73,22 @@ impl Pool {
     /// Whatever a task returns.
     pub fn map<T: Send>(&self, count: usize, task: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
         match self {
-            Self::Inline => (0..count).map(task).collect(),
-            Self::Threads(team) => {
+            // One task is done before another thread has woken up.
+            Self::Threads(team) if count > 1 => {
                 let results: Vec<Result<T>> =
                     team.install(|| (0..count).into_par_iter().map(&task).collect());
                 results.into_iter().collect()
             }
+            Self::Inline | Self::Threads(_) => (0..count).map(task).collect(),
         }
     }
+}
+
+/// The cores that this process may use, as they were when it was first asked: the answer is read from files, which takes
+/// about as long as a search.
+fn usable_cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| thread::available_parallelism().map_or(1, NonZero::get))
 }
 
 fn shared(count: usize) -> Result<Pool> {

@@ -21,6 +21,9 @@ use crate::{
     table::{Column, PyTable},
 };
 
+/// How much less work it is to read all codes than to compare all vectors, at least.
+const CODED: usize = 16;
+
 /// How hard to look, as the keywords of a search say it.
 pub(crate) struct Asked {
     pub(crate) recall: f64,
@@ -69,7 +72,8 @@ pub(crate) fn search(
     if let Some(allowed) = &allowed {
         params.filter = Some(py.detach(|| allowed.of(&snapshot))?);
     }
-    let size = queries.len().saturating_mul(snapshot.len()).saturating_mul(queries.dim());
+    let compared = queries.len().saturating_mul(snapshot.len()).saturating_mul(queries.dim());
+    let size = if how.exact { compared } else { compared / CODED };
     let hits = interrupt::run(py, size, &mut Progress::off(), |monitor| {
         snapshot.search(&queries, &params, &pool, monitor)
     })?;

@@ -3,10 +3,11 @@
 use super::{Calibration, Index};
 use crate::{
     error::{Error, Result},
+    filter::Filter,
     ids::Ids,
     ivf::{
         encode::{check_bits, encode_segment},
-        router::{RouterParams, train_router},
+        router::{RouterParams, SAMPLE_PER_LIST, train_router},
     },
     kernel::Kernels,
     metric::Metric,
@@ -17,6 +18,13 @@ use crate::{
 
 /// Rows whose values are checked by one task.
 const ROWS_PER_CHECK: usize = 8 * 1024;
+
+/// One row in so many is learned from at most: rows that are learned from are copied.
+const LEARNED_SHARE: usize = 5;
+/// Unless there are no more than so many rows,
+const LEARNED_WHOLE: usize = 1 << 16;
+/// or lists would have fewer rows than this to be the mean of.
+const LEARNED_PER_LIST: usize = 32;
 
 /// How an index is built.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +78,7 @@ impl Index {
         check_values(&vectors, params.metric, pool, monitor)?;
         let nlist = params.nlist.unwrap_or_else(|| default_nlist(rows));
         let router = RouterParams { metric: params.metric, nlist, seed: params.seed };
-        let router = train_router(&vectors, router, kernels, pool, monitor)?;
+        let router = train_router(&to_learn_from(&vectors, &router), router, kernels, pool, monitor)?;
         let segment = encode_segment(&vectors, ids, 0, params.bits, &router, pool, monitor)?;
         let mut index = Self::merge(router, vec![segment])?;
         index.null_count = vectors.null_count();
@@ -78,6 +86,17 @@ impl Index {
         index.borrowed = Some(vectors);
         Ok(index)
     }
+}
+
+/// The rows that centroids are learned from: all of a small table, for training draws as many as it needs.
+fn to_learn_from(vectors: &Vectors, params: &RouterParams) -> Vectors {
+    let rows = vectors.len() - vectors.null_count();
+    let most = (rows / LEARNED_SHARE).max(LEARNED_WHOLE).max(params.nlist.saturating_mul(LEARNED_PER_LIST));
+    if rows <= most || params.nlist.saturating_mul(SAMPLE_PER_LIST) <= most {
+        return vectors.clone();
+    }
+    let drawn = vectors.sample_rows(most, params.seed).into_iter().map(|row| row as u64);
+    vectors.only(&Filter::from_rows(drawn, vectors.len() as u64))
 }
 
 pub(super) fn check_ids(ids: Option<&Ids>, vectors: &Vectors) -> Result<()> {

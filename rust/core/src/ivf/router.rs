@@ -1,6 +1,6 @@
 //! Centroids, and which of them are near a vector.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_buffer::ScalarBuffer;
 
@@ -313,16 +313,19 @@ pub fn train_router(
 fn project_rows(router: &Router, vectors: &Vectors, rows: &[usize], pool: &Pool) -> Result<Vec<f32>> {
     const TILE: usize = 256;
     let padded = router.padded_dim();
-    let tiles = pool.map(rows.len().div_ceil(TILE), |tile| {
-        let rows = &rows[tile * TILE..((tile + 1) * TILE).min(rows.len())];
-        let mut out = vec![0.0; rows.len() * padded];
+    let mut projected = vec![0.0; rows.len() * padded];
+    // Each task writes to its own place: tiles that are put together afterwards would be in memory twice.
+    let places: Vec<Mutex<&mut [f32]>> = projected.chunks_mut(TILE * padded).map(Mutex::new).collect();
+    pool.map(places.len(), |tile| {
+        let mut place = places[tile].lock().unwrap_or_else(PoisonError::into_inner);
         let (mut widened, mut scratch) = (vec![0.0; vectors.dim()], Vec::new());
-        for (&row, target) in rows.iter().zip(out.chunks_exact_mut(padded)) {
+        for (&row, target) in rows[tile * TILE..].iter().zip(place.chunks_exact_mut(padded)) {
             router.project(vectors.row(row, &mut widened), &mut scratch, target);
         }
-        Ok(out)
+        Ok(())
     })?;
-    Ok(tiles.concat())
+    drop(places);
+    Ok(projected)
 }
 
 #[cfg(test)]
