@@ -232,9 +232,9 @@ def build_stream(
         How many rows will come, if known. Helps one pass to choose the number of lists.
     checkpoint
         A folder for what is done so far, written about every 65,000 rows and removed in the end. When a build
-        was stopped, by Ctrl-C, an error of the batches, or with its process, the same call goes on from there:
-        the batches come from the beginning again (they may be cut elsewhere), and rows that are coded are only
-        read, to see that they are the same. For one build at a time.
+        was stopped, by Ctrl-C, an error of the batches, or with its process, the same call goes on there: the
+        batches come from the beginning again, cut wherever you like, and rows that are coded are only read,
+        to see that they are the same. For one build at a time.
     metric, nlist, bits, seed, threads, progress
         As in `build`.
 

@@ -67,7 +67,7 @@ def test_bad_batches_are_named() -> None:
         rv.build_stream(batches, vectors=WRONG)
 
 
-# A table of 200,000 rows, of which the process that codes them dies after the fourth twentieth part of the second pass.
+# A table of 200,000 rows; the process that codes them dies in the second pass, with 140,000 of them coded.
 KILLED = """
 import os, signal, sys
 import numpy as np

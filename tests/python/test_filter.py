@@ -89,6 +89,10 @@ def test_booleans_of_numpy_are_read_to_the_last_row(rows: int) -> None:
     allowed[-1] = True
     found = index.search(docs[0], rows, filter=allowed, exact=True).to_numpy()[0]
     assert sorted(found[0].tolist()) == np.flatnonzero(allowed).tolist()
+    # Bytes that somebody takes for booleans.
+    anything = np.random.default_rng(rows).choice(np.array([0, 1, 2, 16, 128, 255], "u1"), rows)
+    found = index.search(docs[0], rows, filter=anything.view(bool), exact=True).to_numpy()[0]
+    assert sorted(found[0].tolist()) == np.flatnonzero(anything).tolist()
 
 
 def test_half_of_the_rows_are_found_as_surely_as_all(docs: Vectors, queries: Vectors) -> None:

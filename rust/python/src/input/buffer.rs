@@ -112,11 +112,25 @@ impl Number {
 
 /// A bit for each byte, eight at a time: a filter of many rows is read once per search.
 fn flags(bytes: &[u8]) -> BooleanArray {
-    let byte = |flags: &[u8]| flags.iter().rev().fold(0, |bits, &flag| bits << 1 | u8::from(flag != 0));
     let (eights, rest) = bytes.as_chunks::<8>();
-    let mut bits: Vec<u8> = eights.iter().map(|flags| byte(flags)).collect();
-    bits.extend((!rest.is_empty()).then(|| byte(rest)));
+    let mut bits: Vec<u8> = eights.iter().map(|flags| packed(*flags)).collect();
+    if !rest.is_empty() {
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        bits.push(packed(last));
+    }
     BooleanArray::new(BooleanBuffer::new(bits.into(), 0, bytes.len()), None)
+}
+
+/// Bit `i` says whether byte `i` is not 0.
+fn packed(flags: [u8; 8]) -> u8 {
+    let mut word = u64::from_le_bytes(flags);
+    // Whatever a byte holds, its lowest bit says it. What comes over from the next byte never gets as far.
+    word |= word >> 4;
+    word |= word >> 2;
+    word |= word >> 1;
+    // Bit 8 i, times 2^(56 - 7 i), is bit 56 + i, and nothing else gets there.
+    ((word & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
 }
 
 fn numbers<T: ArrowPrimitiveType>(buffer: Buffer) -> ArrayRef {
