@@ -149,7 +149,9 @@ impl<'a> Tile<'a> {
     fn search(self, rows: std::ops::Range<usize>, k: usize) -> Found<'a> {
         let valid = self.queries.iter().flatten().count();
         let mut best: Vec<TopK<'a>> = (0..valid).map(|_| TopK::new(k)).collect();
-        if valid > 0 {
+        if let ([best], Some(query)) = (&mut best[..], self.queries.iter().flatten().next()) {
+            self.search_alone(query, rows.clone(), best);
+        } else if valid > 0 {
             let (mut block, mut places) = (Vec::with_capacity(ROWS_AT_ONCE * self.dim), Vec::new());
             let mut scratch = vec![0.0; self.dim];
             let mut values = vec![0.0; valid * ROWS_AT_ONCE];
@@ -173,6 +175,19 @@ impl<'a> Tile<'a> {
             .iter()
             .map(|query| query.as_ref().and_then(|_| best.next()).map(TopK::into_sorted))
             .collect()
+    }
+
+    /// One query needs no copy of the rows: there is nobody to share it with.
+    fn search_alone(&self, query: &Prepared, rows: std::ops::Range<usize>, best: &mut TopK<'a>) {
+        let mut scratch = vec![0.0; self.dim];
+        for at in rows {
+            self.corpus.expect(at + AHEAD);
+            let Some(vector) = self.corpus.vector(at, &mut scratch) else { continue };
+            let value = query.value(self.kernels, vector);
+            if value <= best.limit() {
+                best.push(Candidate { value, id: self.corpus.id(at) });
+            }
+        }
     }
 
     /// The values of every query with every row of the block, query after query.

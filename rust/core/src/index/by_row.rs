@@ -15,6 +15,14 @@ impl Index {
         (slot != NOWHERE).then(|| self.locate(slot as usize))
     }
 
+    /// One more than the largest row number. Looks at all of them the first time.
+    pub(crate) fn end_of_rows(&self) -> u64 {
+        *self.end_of_rows.get_or_init(|| {
+            let rows = self.segments.iter().flat_map(|segment| segment.slots().map(|slot| segment.row(slot)));
+            rows.max().map_or(0, |last| last + 1)
+        })
+    }
+
     /// Whether rows are found by their numbers. The first time this looks at all of them, and keeps 4 bytes a row.
     pub(crate) fn finds_rows(&self) -> bool {
         self.slots_by_row().is_some()
@@ -31,8 +39,7 @@ impl Index {
 
     fn make_slots_by_row(&self) -> Option<Box<[u32]>> {
         let slots = self.segments.iter().map(|segment| segment.blocks() * BLOCK).sum::<usize>() as u64;
-        let rows = || self.segments.iter().flat_map(|segment| segment.slots().map(|slot| segment.row(slot)));
-        let end = rows().max()?.checked_add(1)?;
+        let end = self.end_of_rows();
         if end > slots * SPARSEST || slots >= u64::from(NOWHERE) {
             return None;
         }

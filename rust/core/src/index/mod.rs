@@ -61,6 +61,7 @@ pub struct Index {
     mapped_bytes: usize,
     source: Option<format::Source>,
     digest: OnceLock<String>,
+    end_of_rows: OnceLock<u64>,
     /// The slot of each row, once asked for; `None` where row numbers are too far apart.
     by_row: OnceLock<Option<Box<[u32]>>>,
 }
@@ -106,6 +107,7 @@ impl Index {
             mapped_bytes: 0,
             source: None,
             digest: OnceLock::new(),
+            end_of_rows: OnceLock::new(),
             by_row: OnceLock::new(),
         })
     }

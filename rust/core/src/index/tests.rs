@@ -398,3 +398,21 @@ proptest! {
         prop_assert_eq!(answers(&found), answers(&truth(&table, None, &table, metric, k)));
     }
 }
+
+#[test]
+fn an_exact_search_of_one_query_has_the_bits_of_one_of_many() {
+    let (table, queries) = split(700, 9, 33);
+    for metric in Metric::ALL {
+        let index = build(&table, &BuildParams { metric, ..BuildParams::default() });
+        let filter = Filter::from_rows((0..700).step_by(31), 700);
+        for filter in [None, Some(Arc::new(filter))] {
+            let params = SearchParams { effort: Effort::Exact, filter, ..SearchParams::default() };
+            let (ids, distances) = answers(&search(&index, &queries, &params));
+            let each: Vec<_> = (0..9)
+                .map(|row| answers(&search(&index, &queries.gather(&[row]).unwrap(), &params)))
+                .collect();
+            assert_eq!(each.iter().flat_map(|one| one.0.clone()).collect::<Vec<_>>(), ids);
+            assert_eq!(each.into_iter().flat_map(|one| one.1).collect::<Vec<_>>(), distances);
+        }
+    }
+}

@@ -108,12 +108,8 @@ impl Snapshot {
         if let Some(base) = &self.base {
             return base.len() as u64;
         }
-        let last = self.parts.iter().filter_map(|part| {
-            let segment = &part.segment;
-            segment.slots().map(|slot| segment.row(slot)).max()
-        });
         let known = self.index.len() + self.index.null_count();
-        last.max().map_or(0, |last| last + 1).max(known as u64)
+        self.index.end_of_rows().max(known as u64)
     }
 
     /// How many rows a boolean column must have to say which rows are meant: those of the table that the index was built
