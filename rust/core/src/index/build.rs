@@ -20,7 +20,7 @@ use crate::{
 const ROWS_PER_CHECK: usize = 8 * 1024;
 
 /// One row in so many is learned from at most: rows that are learned from are copied.
-const LEARNED_SHARE: usize = 5;
+const LEARNED_SHARE: usize = 6;
 /// Unless there are no more than so many rows,
 const LEARNED_WHOLE: usize = 1 << 16;
 /// or lists would have fewer rows than this to be the mean of.

@@ -21,6 +21,8 @@ const ROWS_PER_TASK: usize = 1024;
 const ROWS_AT_ONCE: usize = 64;
 /// Blocks written by one task.
 const BLOCKS_PER_TASK: usize = 32;
+/// Tasks whose codes are put together at once: until then they are in memory beside what is put together.
+const TASKS_AT_ONCE: usize = 64;
 
 /// Codes a batch of vectors; null rows are left out.
 ///
@@ -196,7 +198,7 @@ fn write(
     monitor: &dyn Monitor,
 ) -> Result<Columns> {
     let tasks = plan.blocks.len().div_ceil(BLOCKS_PER_TASK);
-    let parts = pool.map(tasks, |task| {
+    let write = |task: usize| {
         if monitor.interrupted() {
             return Err(Error::Interrupted);
         }
@@ -204,13 +206,16 @@ fn write(
         let columns = Writer::new(vectors, router, bits).write(&plan.rows, &plan.blocks[blocks]);
         monitor.advance(Phase::Encode, 1, tasks);
         Ok(columns)
-    })?;
+    };
     let mut all = Columns::default();
     let slots = plan.blocks.len() * BLOCK;
     all.bin_code.reserve_exact(slots * router.padded_dim() / 8);
     all.ex_code.reserve_exact(slots * ex_bytes(router.padded_dim(), bits - 1));
-    for part in parts {
-        all.append(part);
+    for first in (0..tasks).step_by(TASKS_AT_ONCE) {
+        let parts = pool.map(TASKS_AT_ONCE.min(tasks - first), |task| write(first + task))?;
+        for part in parts {
+            all.append(part);
+        }
     }
     Ok(all)
 }
