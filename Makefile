@@ -7,6 +7,8 @@ SHELL := bash
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Cargo shares out the cores by itself. It would take part in make's own sharing, and complain where it cannot.
+ALONE := MAKEFLAGS=
 OLD_POLARS := 1.20.0 1.41.2
 OLD_DUCKDB := 1.4.4 1.5.6
 OLD_DATAFUSION := 54.1.0
@@ -27,7 +29,7 @@ SOURCES := pyproject.toml README.md $(wildcard Cargo.*) $(shell find rust python
 EXTENSION_SOURCES := tools/duckdb_extension.py sql/duckdb/extension.sql $(wildcard Cargo.*) $(shell find rust/core rust/duckdb \
 	-type f \( -name '*.rs' -o -name '*.toml' -o -name '*.txt' \) 2>/dev/null)
 
-.PHONY: help demo test crates build lint test-rust test-neon test-python engines bench bench-smoke bench-peers bench-kernels \
+.PHONY: help demo test crates installed build lint test-rust test-neon test-python engines bench bench-smoke bench-peers bench-kernels \
 	fmt clean $(OLD_POLARS:%=engine-polars-%) $(OLD_DUCKDB:%=engine-duckdb-%) $(OLD_DATAFUSION:%=engine-datafusion-%)
 
 help: ## show this list
@@ -36,20 +38,23 @@ help: ## show this list
 demo: $(WHEEL) ## find neighbours of real text with Polars, and draw recall against speed
 	$(BIN)/python examples/quickstart/main.py
 
-# Two lanes side by side: compiling and testing crates leaves a core to the other one much of the time.
+# What compiles runs side by side. The Python tests have the machine to themselves: some of them look at the clock.
 test: $(DEV) ## everything that must pass
-	$(MAKE) --no-print-directory -j2 --output-sync=line crates test-python
+	$(MAKE) --no-print-directory -j2 --output-sync=line crates installed
+	$(MAKE) --no-print-directory test-python
 
 crates:
 	$(MAKE) --no-print-directory lint
 	$(MAKE) --no-print-directory test-rust
 
+installed: $(WHEEL) $(ENGINES) $(UPSTREAM)
+
 build: $(WHEEL) ## build the wheel into dist/ and install it into .venv
 
 lint: $(DEV) ## formats, lints, types, and what the crates link
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
+	$(ALONE) cargo clippy --workspace --all-targets -- -D warnings
+	$(ALONE) RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
 	$(BIN)/python tools/check_crates.py
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -57,8 +62,8 @@ lint: $(DEV) ## formats, lints, types, and what the crates link
 	$(BIN)/basedpyright
 
 test-rust: ## the tests of the crates
-	cargo test --workspace
-	cargo test --workspace --bench kernels -- --smoke
+	$(ALONE) cargo test --workspace
+	$(ALONE) cargo test --workspace --bench kernels -- --smoke
 
 test-neon: ## the tests of the kernels on aarch64, by an emulator (tools/test_neon.sh says what it needs)
 	tools/test_neon.sh
@@ -140,12 +145,12 @@ $(DEV): $(DEMO)
 
 # RUVECTOR_DUCKDB_KEY=FOLDER signs it (tools/duckdb_extension.py). The wheel carries what lies in the package.
 $(EXTENSION): $(DEMO) $(EXTENSION_SOURCES)
-	$(BIN)/python tools/duckdb_extension.py build
+	$(ALONE) $(BIN)/python tools/duckdb_extension.py build
 	touch $@
 
 $(WHEEL): $(DEMO) $(SOURCES) $(EXTENSION)
 	rm -f dist/ruvector_arrow-*.whl
-	$(BIN)/maturin build --release --out dist --interpreter $(BIN)/python
+	$(ALONE) $(BIN)/maturin build --release --out dist --interpreter $(BIN)/python
 	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps dist/ruvector_arrow-*.whl
 	touch $@
 
