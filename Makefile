@@ -29,8 +29,8 @@ SOURCES := pyproject.toml README.md $(wildcard Cargo.*) $(shell find rust python
 EXTENSION_SOURCES := tools/duckdb_extension.py sql/duckdb/extension.sql $(wildcard Cargo.*) $(shell find rust/core rust/duckdb \
 	-type f \( -name '*.rs' -o -name '*.toml' -o -name '*.txt' \) 2>/dev/null)
 
-.PHONY: help demo test crates installed build lint test-rust test-neon test-python engines bench bench-smoke bench-peers bench-kernels \
-	fmt clean $(OLD_POLARS:%=engine-polars-%) $(OLD_DUCKDB:%=engine-duckdb-%) $(OLD_DATAFUSION:%=engine-datafusion-%)
+.PHONY: help demo test crates installed build lint test-rust test-neon test-python engines bench bench-smoke \
+	bench-peers bench-kernels fmt clean $(OLD_POLARS:%=engine-polars-%) $(OLD_DUCKDB:%=engine-duckdb-%) $(OLD_DATAFUSION:%=engine-datafusion-%)
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 14

@@ -17,7 +17,7 @@ use crate::{
 const QUERIES_AT_ONCE: usize = 16;
 /// Rows compared at once: with the queries they stay in the second-level cache up to about 1,500 dimensions.
 const ROWS_AT_ONCE: usize = 64;
-/// How many rows ahead of the one that is copied memory is fetched.
+/// How many rows ahead of the one that is read memory is fetched.
 const AHEAD: usize = 8;
 /// Rows searched by one task.
 const ROWS_PER_TASK: usize = 16 * 1024;

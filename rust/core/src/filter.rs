@@ -168,7 +168,8 @@ impl Filter {
         }
         let mut words = allowed.bit_chunks().iter_padded();
         let (first, mut at, _) = place(start);
-        for page in &mut self.pages[first..] {
+        let end = (start + allowed.len() as u64).div_ceil(PAGE_ROWS) as usize;
+        for page in &mut self.pages[first..end.max(first)] {
             let page = Arc::make_mut(page);
             for (place, word) in page[at..].iter_mut().zip(&mut words) {
                 *place |= word;
@@ -291,6 +292,19 @@ mod tests {
         let mut rows = [3_u32; BLOCK];
         (rows[0], rows[31]) = (0, 7);
         assert_eq!(filter.mask(1 << 33, &rows), 1 | 1 << 31);
+    }
+
+    #[test]
+    fn a_mask_may_end_anywhere_in_any_page() {
+        let rows = 3 * PAGE_ROWS as usize;
+        let truth = |row: usize| row % 5 == 2 || row == rows - 1;
+        for cut in [0, 64, PAGE_ROWS as usize - 64, PAGE_ROWS as usize, PAGE_ROWS as usize + 1, rows] {
+            let parts = [0..cut, cut..rows]
+                .map(|part| Arc::new(part.map(|row| Some(truth(row))).collect::<BooleanArray>()) as ArrayRef);
+            let filter = Filter::from_mask("keep", &parts, rows as u64).unwrap();
+            assert!(filter.rows().eq((0..rows).filter(|&row| truth(row)).map(|row| row as u64)), "{cut}");
+            assert_eq!(filter.count(), filter.rows().count());
+        }
     }
 
     #[test]

@@ -51,12 +51,19 @@ impl Pool {
     /// # Errors
     /// [`Error::InvalidParameter`] when `threads` is 0 or the system refuses to start that many.
     pub fn new(threads: Option<usize>) -> Result<Self> {
-        let count = threads.unwrap_or_else(usable_cores);
+        let count = threads.unwrap_or_else(Self::cores);
         match count {
             0 => Err(Error::invalid_parameter("threads", "at least 1", "0")),
             1 => Ok(Self::Inline),
             _ => shared(count),
         }
+    }
+
+    /// The cores that this process may use, as they were when it was first asked: the answer is read from files, which
+    /// takes about as long as a search.
+    pub fn cores() -> usize {
+        static CORES: OnceLock<usize> = OnceLock::new();
+        *CORES.get_or_init(|| thread::available_parallelism().map_or(1, NonZero::get))
     }
 
     /// How many threads work at once.
@@ -82,13 +89,6 @@ impl Pool {
             Self::Inline | Self::Threads(_) => (0..count).map(task).collect(),
         }
     }
-}
-
-/// The cores that this process may use, as they were when it was first asked: the answer is read from files, which takes
-/// about as long as a search.
-fn usable_cores() -> usize {
-    static CORES: OnceLock<usize> = OnceLock::new();
-    *CORES.get_or_init(|| thread::available_parallelism().map_or(1, NonZero::get))
 }
 
 fn shared(count: usize) -> Result<Pool> {
@@ -124,6 +124,14 @@ mod tests {
                 .unwrap_err();
             assert_eq!(error.to_string(), "empty index: 7");
         }
+    }
+
+    #[test]
+    fn one_task_stays_on_the_thread_that_asks() {
+        let (pool, here) = (Pool::new(Some(3)).unwrap(), thread::current().id());
+        let ran_on = |count| pool.map(count, |_| Ok(thread::current().id())).unwrap();
+        assert_eq!(ran_on(1), [here]);
+        assert!(ran_on(8).iter().all(|&thread| thread != here));
     }
 
     #[test]

@@ -49,6 +49,16 @@ impl Asked {
     }
 }
 
+/// About how many multiplications it takes at most to answer queries among so many rows.
+pub(crate) fn work(queries: &Vectors, rows: usize, effort: Effort) -> usize {
+    let compared = queries.len().saturating_mul(rows).saturating_mul(queries.dim());
+    match effort {
+        Effort::Exact => compared,
+        Effort::Recall(recall) if recall >= 1.0 => compared,
+        Effort::Recall(_) | Effort::Nprobe(_) => compared / CODED,
+    }
+}
+
 /// Queries as wide as the index.
 pub(crate) fn queries(py: Python<'_>, index: &Live, queries: &Bound<'_, PyAny>) -> Result<Vectors> {
     let width = Width { dim: index.snapshot().index().dim(), by: "the index" };
@@ -72,8 +82,7 @@ pub(crate) fn search(
     if let Some(allowed) = &allowed {
         params.filter = Some(py.detach(|| allowed.of(&snapshot))?);
     }
-    let compared = queries.len().saturating_mul(snapshot.len()).saturating_mul(queries.dim());
-    let size = if how.exact { compared } else { compared / CODED };
+    let size = work(&queries, snapshot.len(), params.effort);
     let hits = interrupt::run(py, size, &mut Progress::off(), |monitor| {
         snapshot.search(&queries, &params, &pool, monitor)
     })?;

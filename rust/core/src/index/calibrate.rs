@@ -76,10 +76,11 @@ impl Calibration {
             self.curves.iter().rfind(|curve| curve.k <= k).and_then(|curve| Some((curve.k, met(curve)?)));
         let (spread, lists) = match (shallower, deeper) {
             (Some((from, near)), Some((to, far))) if from < to => {
-                // Both grow about as a power of k.
+                // Both grow about as a power of k, unless the nearest list was enough: from 0 nothing grows.
                 let part = (k as f64 / from as f64).ln() / (to as f64 / from as f64).ln();
-                let between =
-                    |near: f64, far: f64| near * (far / near.max(f64::MIN_POSITIVE)).max(1.0).powf(part);
+                let between = |near: f64, far: f64| {
+                    if near > 0.0 { near * (far / near).max(1.0).powf(part) } else { far }
+                };
                 (between(near.0, far.0), between(near.2, far.2))
             }
             (_, Some((_, far))) => (far.0, far.2),
@@ -350,5 +351,39 @@ impl Corpus for Sample<'_> {
 
     fn id_type(&self) -> IdType {
         IdType::Int64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn curve(k: usize, spread: f64, lists: f64) -> Curve {
+        Curve { k, spread: vec![(spread, 0.99, lists)], epsilon: Vec::new() }
+    }
+
+    fn at(near: (f64, f64), far: (f64, f64), k: usize) -> (f32, f64) {
+        let curves = vec![curve(10, near.0, near.1), curve(100, far.0, far.1)];
+        Calibration { curves, usual: 0.0 }.spread(k, 0.95).unwrap()
+    }
+
+    #[test]
+    fn between_two_depths_the_spread_grows_from_one_to_the_other() {
+        let (near, far) = ((2.0, 4.0), (18.0, 64.0));
+        assert_eq!((at(near, far, 5), at(near, far, 10)), ((2.0, 4.0), (2.0, 4.0)));
+        assert_eq!(at(near, far, 100), (18.0, 64.0));
+        let mut last = (2.0, 4.0);
+        for k in 11..100 {
+            let next = at(near, far, k);
+            assert!(next.0 > last.0 && next.1 > last.1 && next.0 < 18.0 && next.1 < 64.0, "{k}");
+            last = next;
+        }
+        assert!(at(near, far, 200).0 > 18.0);
+    }
+
+    #[test]
+    fn where_the_nearest_list_was_enough_the_deeper_curve_decides() {
+        assert_eq!(at((0.0, 1.0), (500.0, 9.0), 20).0.to_bits(), 500.0_f32.to_bits());
+        assert_eq!(at((0.0, 1.0), (0.0, 1.0), 20), (0.0, 1.0));
     }
 }

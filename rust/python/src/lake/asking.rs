@@ -7,7 +7,7 @@ use ruvector_lake::{Key, OnError, RuLake, SearchOptions, Targets};
 use super::{filter, values};
 use crate::{
     args::Whole,
-    ask::Asked,
+    ask::{self, Asked},
     error::Result,
     input::{Given, Role},
 };
@@ -122,6 +122,6 @@ impl Question {
         let Targets::Keys(keys) = &self.targets else { return usize::MAX };
         let rows = keys.iter().filter_map(|key| lake.bundle_of(key)?.content).map(|content| content.rows);
         let rows = usize::try_from(rows.sum::<u64>()).unwrap_or(usize::MAX);
-        rows.saturating_mul(self.queries.len()).saturating_mul(self.queries.dim())
+        ask::work(&self.queries, rows, self.options.effort)
     }
 }

@@ -67,6 +67,6 @@ fn pool_for(work: usize) -> Result<Pool> {
         return Ok(Pool::Inline);
     }
     let asked = std::env::var("POLARS_MAX_THREADS").ok().and_then(|text| text.parse().ok());
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = Pool::cores();
     Ok(Pool::new(Some(asked.map_or(cores, |asked: usize| asked.clamp(1, cores))))?)
 }

@@ -8,7 +8,7 @@
 //! that they are still the same.
 
 use std::{
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
@@ -82,6 +82,14 @@ impl Asked {
     }
 }
 
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { metric, bits, nlist, seed, vectors } = self;
+        let nlist = nlist.map_or("None".into(), |nlist| nlist.to_string());
+        write!(f, "metric={metric}, bits={bits}, nlist={nlist}, seed={seed}, vectors={vectors}")
+    }
+}
+
 /// What a build goes on from.
 pub(super) struct Begun {
     pub(super) router: Router,
@@ -92,11 +100,19 @@ pub(super) struct Begun {
 }
 
 impl Checkpoint {
+    /// The one that the parameters ask for, if they do, and what is in it, if a build was begun there.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub(super) fn of(params: &StreamParams) -> Result<Option<(Self, Option<Begun>)>> {
+        params.checkpoint.as_deref().map(|folder| Self::open(folder, params)).transpose()
+    }
+
     /// The folder that a build writes into, made if it is not there, and what is in it, if there is a build in it.
     ///
     /// # Errors
     /// [`Error::InvalidParameter`] when it was begun with other parameters, [`Error::Persist`] when it cannot be read.
-    pub(super) fn open(folder: &Path, params: &StreamParams) -> Result<(Self, Option<Begun>)> {
+    fn open(folder: &Path, params: &StreamParams) -> Result<(Self, Option<Begun>)> {
         fs::create_dir_all(folder).map_err(|error| Error::persist(folder, error))?;
         let asked = Asked::of(params);
         let path = folder.join(STATE);
@@ -121,8 +137,8 @@ impl Checkpoint {
             return Err(Error::persist(&path, PersistError::UnsupportedVersion { found, supported }));
         }
         if state.asked != asked {
-            let expected = format!("a build that was begun with {:?}", state.asked);
-            return Err(Error::invalid_parameter("checkpoint", expected, format!("{asked:?}")));
+            let expected = format!("a build that was begun with {}", state.asked);
+            return Err(Error::invalid_parameter("checkpoint", expected, asked.to_string()));
         }
         let learned = Index::open(&folder.join(LEARNED), true)?;
         let mut segments = Vec::new();

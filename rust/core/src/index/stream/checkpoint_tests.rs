@@ -125,9 +125,9 @@ fn another_table_or_other_parameters_are_refused() {
         assert!(message(short).ends_with("got one of 200 rows"));
         let more_bits = BuildParams { bits: 3, ..asked.build };
         let other = message(once(&StreamParams { build: more_bits, ..asked.clone() }, 100, usize::MAX));
-        assert!(other.contains("bits: 2") && other.contains("bits: 3"), "{other}");
+        assert!(other.contains("bits=2, nlist=9") && other.contains("bits=3, nlist=9"), "{other}");
         let kept = message(once(&params(Some(folder), Some(Element::F16)), 100, usize::MAX));
-        assert!(kept.contains("none") && kept.contains("f16"), "{kept}");
+        assert!(kept.contains("vectors=none") && kept.contains("vectors=f16"), "{kept}");
         assert_eq!(names(folder), before, "nothing is lost");
         assert!(once(&asked, 100, usize::MAX).is_ok());
     });

@@ -77,14 +77,12 @@ impl Index {
         pool: &Pool,
         monitor: &dyn Monitor,
     ) -> Result<Self> {
-        let mut checkpoint = None;
-        if let Some(folder) = &params.checkpoint {
-            let (opened, begun) = Checkpoint::open(folder, params)?;
-            if let Some(begun) = begun {
-                return Coder::resume(begun, params, opened).finish(open()?, pool, monitor);
+        let checkpoint = match Checkpoint::of(params)? {
+            Some((checkpoint, Some(begun))) => {
+                return Coder::resume(begun, params, checkpoint).finish(open()?, pool, monitor);
             }
-            checkpoint = Some(opened);
-        }
+            new => new.map(|(checkpoint, _)| checkpoint),
+        };
         let mut sample = Sample::new(params.build.seed, params.build.nlist);
         for chunk in open()? {
             let chunk = chunk?;
@@ -110,14 +108,12 @@ impl Index {
         pool: &Pool,
         monitor: &dyn Monitor,
     ) -> Result<Self> {
-        let mut checkpoint = None;
-        if let Some(folder) = &params.checkpoint {
-            let (opened, begun) = Checkpoint::open(folder, params)?;
-            if let Some(begun) = begun {
-                return Coder::resume(begun, params, opened).finish(chunks, pool, monitor);
+        let checkpoint = match Checkpoint::of(params)? {
+            Some((checkpoint, Some(begun))) => {
+                return Coder::resume(begun, params, checkpoint).finish(chunks, pool, monitor);
             }
-            checkpoint = Some(opened);
-        }
+            new => new.map(|(checkpoint, _)| checkpoint),
+        };
         let nlist = params.build.nlist.or(params.rows.map(default_nlist));
         let nlist_at_most = nlist.unwrap_or(HELD_BACK / SAMPLE_PER_LIST);
         let enough = nlist_at_most.saturating_mul(SAMPLE_PER_LIST);
@@ -185,7 +181,7 @@ struct Coder<'a> {
     params: &'a StreamParams,
     /// How many of the first chunks are known to be good.
     checked: usize,
-    /// How many of the first rows are coded already.
+    /// How many of the first rows were coded before.
     coded: usize,
     nulls: usize,
     segments: Vec<Segment>,
@@ -240,7 +236,7 @@ impl<'a> Coder<'a> {
             if let Some(checkpoint) = &mut self.checkpoint
                 && checkpoint.add(&self.router, &self.segments[kept..], &passed, self.nulls)?
             {
-                (kept, self.coded) = (self.segments.len(), passed.rows);
+                kept = self.segments.len();
             }
         }
         if passed.rows < self.coded {
