@@ -280,3 +280,46 @@ def test_a_forked_child_has_a_runtime_of_its_own() -> None:
         [sys.executable, "-c", FORK], check=False, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
+
+
+LEAVE = """
+import asyncio, os, threading, time
+import numpy as np
+import ruvector as rv
+from ruvector.lake import Layout
+
+begun = threading.Event()
+
+class Slow(rv.BackendAdapter):
+    def list_collections(self):
+        return ["docs"]
+
+    def generation(self, collection):
+        return 1
+
+    def layout(self, collection):
+        return Layout("v", "id", 8)
+
+    def pull(self, collection, request):
+        begun.set()
+        time.sleep(0.5)
+        os.write(1, b"left")
+        yield from ()
+
+lake = rv.RuLake.builder().build()
+lake.register_backend(Slow("slow"))
+
+async def main():
+    search = asyncio.create_task(lake.search_one_async("docs", np.ones(8, np.float32)))
+    await asyncio.to_thread(begun.wait)
+    search.cancel()
+
+asyncio.run(main())
+"""
+
+
+def test_the_interpreter_ends_when_the_code_that_it_runs_for_us_has_ended() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVE], check=True, capture_output=True, text=True, timeout=120
+    )
+    assert (done.stdout, done.stderr) == ("left", "")

@@ -20,6 +20,7 @@ mod describe;
 mod error;
 mod export;
 mod flight;
+mod gate;
 mod hits;
 mod index;
 mod input;
@@ -74,6 +75,7 @@ mod _ruvector {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::gate::close_at_exit(module)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -18,6 +18,7 @@ use ruvector_flight::{
 
 use crate::{
     error::{Failure, Result},
+    gate,
     index::PyIndex,
     input::{self, Table as Stream},
     lake::PyRows,
@@ -243,7 +244,7 @@ impl Drop for Pulled {
 
 /// Asks Python for something, on a thread that may wait for the GIL.
 fn asked<T>(work: impl FnOnce(Python<'_>) -> Result<T>) -> SqlResult<T> {
-    let asked = Python::try_attach(|py| work(py).map_err(|failure| refusal(py, failure)));
+    let asked = gate::attach(|py| work(py).map_err(|failure| refusal(py, failure)));
     asked.unwrap_or_else(|| Err(SqlError::Failed("the interpreter is going away".into())))
 }
 

@@ -21,7 +21,7 @@ use ruvector_lake::{
 };
 
 use super::{errors::raised, tables};
-use crate::{column::PyArrowColumn, error::Failure};
+use crate::{column::PyArrowColumn, error::Failure, gate};
 
 /// An adapter in Python. Its methods are called on whatever thread asks, with the GIL.
 pub(super) struct Adapter {
@@ -53,7 +53,7 @@ impl Adapter {
         collection: Option<&str>,
         call: impl FnOnce(Python<'_>, &Bound<'_, PyAny>) -> PyResult<T>,
     ) -> Result<T> {
-        let done = Python::try_attach(|py| {
+        let done = gate::attach(|py| {
             call(py, self.object.bind(py)).map_err(|error| raised(py, &self.id, collection, error))
         });
         done.unwrap_or_else(|| Err(Error::backend(&self.id, "python is shutting down")))
@@ -157,7 +157,7 @@ impl Iterator for Rest {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let next = Python::try_attach(|py| {
+        let next = gate::attach(|py| {
             let mut each = self.each.bind(py).clone();
             let batch = each.next()?;
             let batch = batch.and_then(|batch| tables::one_batch(&batch));

@@ -8,6 +8,8 @@ use pyo3::{
 };
 use ruvector_lake::backend::parquet::s3::{Request, Response, SendError, Transport};
 
+use crate::gate;
+
 /// A function that sends a request: method, address, headers and body in; status, headers and body out.
 #[derive(Debug)]
 pub(super) struct PyTransport(pub(super) Py<PyAny>);
@@ -16,7 +18,7 @@ type Answered = (u16, Vec<(String, String)>, Vec<u8>);
 
 impl Transport for PyTransport {
     fn send(&self, request: Request) -> Result<Response, SendError> {
-        let sent = Python::try_attach(|py| {
+        let sent = gate::attach(|py| {
             let text = |value: &[u8]| value.iter().map(|&byte| char::from(byte)).collect::<String>();
             let headers: Vec<(&str, String)> =
                 request.headers.iter().map(|(name, value)| (name.as_str(), text(value))).collect();

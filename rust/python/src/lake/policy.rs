@@ -9,6 +9,7 @@ use ruvector_lake::{
 };
 
 use super::{errors::raised, filter};
+use crate::gate;
 
 /// Called with principal, backend, collection and action; answers whether it is allowed, which rows, and which columns
 /// are masked how.
@@ -19,7 +20,7 @@ type Decided<'py> = (bool, filter::Given<'py>, Vec<(String, String)>);
 impl Policy for PyPolicy {
     fn decide(&self, request: &Request<'_>) -> Result<Decision> {
         let (backend, collection) = super::values::pair(request.key);
-        let decided = Python::try_attach(|py| {
+        let decided = gate::attach(|py| {
             let asked = (request.principal, backend, collection, request.action.name());
             let decision = self.0.bind(py).call1(asked).and_then(|decided| read(decided.extract()?));
             decision.map_err(|error| raised(py, backend, None, error))

@@ -18,6 +18,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::answer::PyAnswer;
 use crate::{
     error::{Failure, Result},
+    gate,
     interrupt::Watch,
 };
 
@@ -58,7 +59,7 @@ pub(super) fn spawn(
     runtime()?.spawn(async move {
         let found = if waits { tokio::task::block_in_place(work) } else { work() };
         // An interpreter that is going away has nobody left who waits.
-        Python::try_attach(|py| {
+        gate::attach(|py| {
             let told = match found {
                 Ok(answer) => settle.call1(py, (PyAnswer { answer: Arc::new(answer), one }, py.None())),
                 Err(error) => settle.call1(py, (py.None(), PyErr::from(Failure::from(error)))),
