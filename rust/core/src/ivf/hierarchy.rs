@@ -8,6 +8,7 @@
 use std::cmp::Reverse;
 
 use super::{
+    halve::halve,
     kmeans::{Means, Trainer, assign, by_list, half_norms, row},
     order,
 };
@@ -21,6 +22,8 @@ const ONE_LEVEL: usize = 64;
 const ROUNDS: usize = 10;
 /// Rows per coarse cluster that the first level looks at.
 const COARSE_SAMPLE: usize = 256;
+/// A coarse cluster with more than so many times its share of the rows is cut into halves.
+const LARGEST: usize = 4;
 /// Rounds over all centroids.
 const REFINEMENTS: usize = 4;
 /// Attempts to give every list a row, when there are many equal rows.
@@ -57,11 +60,13 @@ fn two_levels(trainer: Trainer<'_>, rows: &[f32], nlist: usize, random: &SplitMi
     let dim = trainer.dim;
     let count = rows.len() / dim;
     let parts = (nlist as f64).sqrt() as usize;
-    let steps = 1 + parts + REFINEMENTS;
     let few = every(rows, dim, count.div_ceil(parts * COARSE_SAMPLE));
     let coarse = trainer.lloyd(&few, parts, ROUNDS, random.fork(0))?.centroids;
     drop(few);
     let (members, starts) = by_list(&trainer.assign(rows, &coarse)?, parts);
+    let (members, starts) = halve(trainer, rows, members, &starts, count * LARGEST / parts);
+    let parts = starts.len() - 1;
+    let steps = 1 + parts + REFINEMENTS;
     trainer.monitor.advance(Phase::Train, 1, steps);
     let sizes: Vec<usize> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
     let shares = shares(&sizes, nlist);
@@ -240,6 +245,25 @@ mod tests {
             let mean = rows.len() / dim / nlist;
             assert!(sizes.iter().all(|&size| size > 0 && size <= 4 * mean), "{sizes:?}");
         }
+    }
+
+    #[test]
+    fn clusters_as_far_from_each_other_as_from_anything_else_are_shared_out() {
+        let (corners, dim, each, nlist) = (300, 192, 20, 200);
+        let mut random = SplitMix64::new(8);
+        let places: Vec<f32> = (0..corners * dim).map(|_| gaussian(&mut random)).collect();
+        let rows: Vec<f32> = (0..corners * each)
+            .flat_map(|at| {
+                let place = &places[at % corners * dim..(at % corners + 1) * dim];
+                place.iter().map(|value| value + 0.3 * gaussian(&mut random)).collect::<Vec<_>>()
+            })
+            .collect();
+        let trainer = trainer(Kernels::detect().unwrap(), dim, &Pool::Inline);
+        let (error, sizes) = measure(&rows, &train(trainer, &rows, nlist, 0).unwrap(), dim);
+        let (plain_error, plain_sizes) = measure(&rows, &plain_lloyd(&rows, dim, nlist), dim);
+        assert!(error <= plain_error * 1.02, "{error} against {plain_error}");
+        let (uneven, plain) = (unevenness(&sizes), unevenness(&plain_sizes));
+        assert!(uneven < plain * 0.95, "{uneven} against {plain}");
     }
 
     #[test]

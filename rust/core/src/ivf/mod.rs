@@ -6,6 +6,7 @@
 mod bytes;
 mod codes;
 pub mod encode;
+mod halve;
 mod hierarchy;
 mod kmeans;
 mod order;
