@@ -56,7 +56,7 @@ impl Index {
             Reach { breadth: Breadth::Nprobe(lists), lists, enough: 0, epsilon: epsilon_for(1.0) };
         let reach = self.reach(params, k)?.unwrap_or(everywhere);
         let found = pool.map(queries.len(), |row| {
-            Ok(scan::run(self, queries, row..row + 1, reach, filter, |_, _| Bounds::new(k)))
+            Ok(scan::run(self, queries, &[row], reach, filter, |_, _| Bounds::new(k)))
         })?;
         Ok(found
             .into_iter()

@@ -72,12 +72,11 @@ impl Index {
             on_target: tally.lists == self.router().nlist() || (measured && self.is_usual(queries, row)),
         };
         if !self.reranks(params) {
-            let found = scan::run(self, queries, row..row + 1, reach, filter, |_, _| Estimates::new(k));
+            let found = scan::run(self, queries, &[row], reach, filter, |_, _| Estimates::new(k));
             let (sink, tally) = found.into_iter().next()??;
             return Some(told(tally, sink.survived, 0));
         }
-        let found =
-            scan::run(self, queries, row..row + 1, reach, filter, |_, vector| Rerank::new(self, vector, k));
+        let found = scan::run(self, queries, &[row], reach, filter, |_, vector| Rerank::new(self, vector, k));
         let (sink, tally) = found.into_iter().next()??;
         Some(told(tally, sink.survived, sink.compared))
     }

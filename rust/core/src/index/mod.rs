@@ -1,5 +1,6 @@
 //! The index: a router and sealed segments of codes, answering through one engine.
 
+mod batch;
 mod build;
 mod by_row;
 mod calibrate;

@@ -8,8 +8,6 @@
 //! What a query sees, and in which order, depends on itself alone: neither threads nor its neighbours in the batch
 //! change an answer.
 
-use std::ops::Range;
-
 use super::{
     Index,
     filtered::mask,
@@ -60,12 +58,12 @@ struct Asked {
 pub(super) fn run<'a, S: Sink<'a>>(
     index: &'a Index,
     queries: &Vectors,
-    rows: Range<usize>,
+    rows: &[usize],
     reach: Reach,
     filter: Option<&Filter>,
     sink: impl Fn(usize, &[f32]) -> S,
 ) -> Vec<Option<(S, Tally)>> {
-    let valid: Vec<usize> = rows.clone().filter(|&row| !queries.is_null(row)).collect();
+    let valid: Vec<usize> = rows.iter().copied().filter(|&row| !queries.is_null(row)).collect();
     let mut scanner = Scanner::new(index, reach, filter);
     let (asked, mut sinks) = scanner.prepare(queries, &valid, sink);
     scanner.tallies.resize(asked.len(), Tally::default());
@@ -73,7 +71,7 @@ pub(super) fn run<'a, S: Sink<'a>>(
     scanner.fill(&asked, &mut sinks);
     scanner.finish(&mut sinks);
     let mut sinks = sinks.into_iter().zip(scanner.tallies);
-    rows.map(|row| if queries.is_null(row) { None } else { sinks.next() }).collect()
+    rows.iter().map(|&row| if queries.is_null(row) { None } else { sinks.next() }).collect()
 }
 
 struct Scanner<'a, 'f> {

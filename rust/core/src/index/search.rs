@@ -1,6 +1,6 @@
 //! Searching a batch of queries.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     Index, VectorsKept,
@@ -106,21 +106,23 @@ impl Index {
         }
         let each = queries.len().div_ceil(pool.threads() * TASKS_PER_THREAD).clamp(1, QUERIES_PER_TASK);
         let tasks = queries.len().div_ceil(each);
+        let order = self.by_region(queries, pool)?;
         let rows = pool.map(tasks, |task| {
             if monitor.interrupted() {
                 return Err(Error::Interrupted);
             }
-            let span = task * each..((task + 1) * each).min(queries.len());
+            let rows = &order[task * each..((task + 1) * each).min(queries.len())];
             let found = if reranks {
-                self.reranked(queries, span, k, reach, filter, shared)
+                self.reranked(queries, rows, k, reach, filter, shared)
             } else {
-                self.estimated(queries, span, k, reach, filter)
+                self.estimated(queries, rows, k, reach, filter)
             };
             monitor.advance(Phase::Search, 1, tasks);
             Ok(found)
         })?;
-        let rows: Vec<_> = rows.into_iter().flatten().collect();
-        Ok(Hits::new(self.id_type(), self.metric(), reranks, &rows))
+        let mut answers = vec![None; queries.len()];
+        order.into_iter().zip(rows.into_iter().flatten()).for_each(|(row, found)| answers[row] = found);
+        Ok(Hits::new(self.id_type(), self.metric(), reranks, &answers))
     }
 
     /// Whether a search ends with exact distances.
@@ -131,7 +133,7 @@ impl Index {
     fn reranked(
         &self,
         queries: &Vectors,
-        rows: Range<usize>,
+        rows: &[usize],
         k: usize,
         reach: Reach,
         filter: Option<&Filter>,
@@ -147,7 +149,7 @@ impl Index {
     fn estimated(
         &self,
         queries: &Vectors,
-        rows: Range<usize>,
+        rows: &[usize],
         k: usize,
         reach: Reach,
         filter: Option<&Filter>,

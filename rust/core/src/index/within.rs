@@ -83,7 +83,7 @@ impl Index {
             let reach = asked.unwrap_or(everything);
             let all = reach.breadth == Breadth::Nprobe(nlist) || !matches!(params.effort, Effort::Recall(_));
             let ball = |_, vector: &[f32]| Ball::new(self, vector, radius, asked.is_some());
-            let found = scan::run(self, queries, row..row + 1, reach, params.filter.as_deref(), ball);
+            let found = scan::run(self, queries, &[row], reach, params.filter.as_deref(), ball);
             let mut found = found.into_iter().flatten().next().map_or_else(Vec::new, |(ball, _)| ball.found);
             if all || found.len() < depth || depth == self.len() {
                 found.sort_unstable();

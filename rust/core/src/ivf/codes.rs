@@ -101,6 +101,14 @@ impl Codes {
         codes
     }
 
+    /// The group whose mean is nearest.
+    pub(super) fn nearest_group(&self, kernels: Kernels, vector: &[f32], dots: &mut Vec<f32>) -> u32 {
+        dots.resize(self.squares.len(), 0.0);
+        kernels.dots(vector, &self.means, dots);
+        let keys = dots.iter().zip(&self.squares).zip(0_u32..);
+        keys.map(|((dot, square), group)| Key::new(0.5 * square - dot, group)).min().map_or(0, Key::number)
+    }
+
     /// The nearest list of each of several vectors, all but always.
     pub(super) fn assign(&self, centroids: Centroids<'_>, vectors: &[f32]) -> Vec<u32> {
         let groups = self.squares.len();

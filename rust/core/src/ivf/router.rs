@@ -179,6 +179,17 @@ impl Router {
         }
     }
 
+    /// Whether the lists are many enough to be grouped by where they are.
+    pub fn has_regions(&self) -> bool {
+        self.codes.is_some()
+    }
+
+    /// The group of lists that a projected vector is nearest to; groups near each other have numbers near each other.
+    /// Without groups ([`Router::has_regions`]) it is always the first.
+    pub fn region(&self, projected: &[f32], dots: &mut Vec<f32>) -> u32 {
+        self.codes.as_ref().map_or(0, |codes| codes.nearest_group(self.kernels, projected, dots))
+    }
+
     /// Half the squared length of a centroid.
     pub fn half_norm(&self, list: usize) -> f32 {
         self.half_norms[list]
