@@ -22,6 +22,8 @@ use crate::{
 const AHEAD: usize = 4;
 /// How many survivors are sorted before it is seen whether the others have to be.
 const SORTED_AT_FIRST: usize = 32;
+/// Survivors that there is room for from the beginning.
+const USUALLY_PENDING: usize = 128;
 /// With this many times as many pending rows as are wanted, bounds alone say too little: short codes of rows that are all
 /// about equally far. Then they are compared at the end of each round, for the sake of the limit.
 const CROWD: usize = 16;
@@ -100,7 +102,7 @@ impl<'a, 'b> Rerank<'a, 'b> {
             best: TopK::new(k),
             uppers: Uppers::new(k),
             refined_uppers: Uppers::new(k),
-            pending: Vec::new(),
+            pending: Vec::with_capacity(USUALLY_PENDING),
             looks: Vec::new(),
             new: 0,
             uncounted: 0,

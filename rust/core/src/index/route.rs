@@ -27,7 +27,7 @@ pub(super) struct Guide<'a> {
 /// How lists are found.
 #[derive(Clone, Copy, PartialEq)]
 enum Way {
-    /// All of them are ranked by bytes.
+    /// All of them are ranked by bytes, for several queries at once.
     Bytes,
     /// Codes of the centroids leave most lists out.
     Codes,
@@ -45,34 +45,29 @@ impl<'a> Guide<'a> {
         Self { router, reach, way, keys: Vec::new(), scratch: KeyScratch::default() }
     }
 
-    /// Says which queries come next, rotated.
-    pub(super) fn look_at(&mut self, rotated: &[f32]) {
-        if self.way == Way::Exact {
-            self.keys.resize(rotated.len() / self.router.padded_dim() * self.router.nlist(), 0.0);
-            self.router.keys_tile(rotated, &mut self.keys);
+    /// Says which queries come next, rotated, and the same shifted.
+    pub(super) fn look_at(&mut self, rotated: &[f32], shifted: &[f32]) {
+        match self.way {
+            Way::Bytes => {
+                self.router.nearly_keys_tile(rotated, shifted, &mut self.scratch, &mut self.keys);
+            }
+            Way::Codes => {}
+            Way::Exact => {
+                self.keys.resize(rotated.len() / self.router.padded_dim() * self.router.nlist(), 0.0);
+                self.router.keys_tile(rotated, &mut self.keys);
+            }
         }
     }
 
-    /// The route of one of them, by its number; `shifted` and `query` are made of it.
-    pub(super) fn route(
-        &mut self,
-        at: usize,
-        rotated: &[f32],
-        shifted: &[f32],
-        query: &Query,
-        squared_norm: f32,
-    ) -> Route {
+    /// The route of one of them, by its number; `query` is made of it.
+    pub(super) fn route(&mut self, at: usize, rotated: &[f32], query: &Query, squared_norm: f32) -> Route {
         let (router, reach) = (self.router, self.reach);
+        let nlist = router.nlist();
+        let keys = || &self.keys[at * nlist..(at + 1) * nlist];
         match self.way {
-            Way::Bytes => {
-                router.nearly_keys(rotated, shifted, &mut self.scratch, &mut self.keys);
-                Route::of_nearly(router, rotated, &self.keys, reach, squared_norm)
-            }
+            Way::Bytes => Route::of_nearly(router, rotated, keys(), reach, squared_norm),
             Way::Codes => Route::by_code(router, rotated, query, reach, squared_norm),
-            Way::Exact => {
-                let keys = &self.keys[at * router.nlist()..(at + 1) * router.nlist()];
-                Route::of_all(keys, reach, router.metric().family(), squared_norm)
-            }
+            Way::Exact => Route::of_all(keys(), reach, router.metric().family(), squared_norm),
         }
     }
 }
@@ -167,7 +162,9 @@ fn promising(keys: &[f32], wanted: usize) -> Vec<Key> {
     }
     let (_, largest, _) = sample.select_nth_unstable(share);
     let largest = largest.value();
-    all().filter(|&(&key, _)| key <= largest).map(|(&key, list)| Key::new(key, list)).collect()
+    let mut keys = Vec::with_capacity(2 * share * SAMPLED);
+    keys.extend(all().filter(|&(&key, _)| key <= largest).map(|(&key, list)| Key::new(key, list)));
+    keys
 }
 
 /// Sorts as many of `keys` as `breadth` takes, and says how many that is: at least one.
@@ -236,12 +233,15 @@ mod tests {
                 let reach = Reach { lists: wanted, ..reach(Breadth::Nprobe(wanted)) };
                 let mut guide = Guide::new(&router, reach);
                 assert!(guide.way == way, "{lists} x {dim}");
-                guide.look_at(&queries);
-                let (mut shifted, mut met) = (vec![0.0; dim], 0);
-                for (at, query) in queries.chunks_exact(dim).enumerate() {
-                    router.shift(query, &mut shifted);
-                    let table = Query::new(router.kernels(), &shifted);
-                    let route = guide.route(at, query, &shifted, &table, 1.0);
+                let (mut shifted, mut met) = (vec![0.0; queries.len()], 0);
+                for (query, shifted) in queries.chunks_exact(dim).zip(shifted.chunks_exact_mut(dim)) {
+                    router.shift(query, shifted);
+                }
+                guide.look_at(&queries, &shifted);
+                let each = queries.chunks_exact(dim).zip(shifted.chunks_exact(dim));
+                for (at, (query, shifted)) in each.enumerate() {
+                    let table = Query::new(router.kernels(), shifted);
+                    let route = guide.route(at, query, &table, 1.0);
                     let mut exact = Vec::new();
                     router.keys(query, &mut exact);
                     assert_eq!(route.within().len(), wanted);

@@ -103,7 +103,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
         let has_more_bits = self.index.bits() > 1;
         let (mut widened, mut scaled) = (vec![0.0; queries.dim()], Vec::new());
         let (mut asked, mut sinks) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
-        let mut shifted = vec![0.0; padded];
+        let mut shifted = Vec::new();
         let mut guide = Guide::new(router, self.reach);
         for tile in rows.chunks(ROUTED_AT_ONCE) {
             let mut rotated = vec![0.0; tile.len() * padded];
@@ -112,13 +112,17 @@ impl<'a, 'f> Scanner<'a, 'f> {
                 router.project(vector, &mut scaled, rotated);
                 sinks.push(sink(row, vector));
             }
-            guide.look_at(&rotated);
-            for (at, rotated) in rotated.chunks_exact(padded).enumerate() {
-                router.shift(rotated, &mut shifted);
-                let query = Query::new(self.kernels, &shifted);
-                let refiner = has_more_bits.then(|| Refiner::new(&shifted, self.reach.epsilon));
+            shifted.resize(rotated.len(), 0.0);
+            for (rotated, shifted) in rotated.chunks_exact(padded).zip(shifted.chunks_exact_mut(padded)) {
+                router.shift(rotated, shifted);
+            }
+            guide.look_at(&rotated, &shifted);
+            let each = rotated.chunks_exact(padded).zip(shifted.chunks_exact(padded));
+            for (at, (rotated, shifted)) in each.enumerate() {
+                let query = Query::new(self.kernels, shifted);
+                let refiner = has_more_bits.then(|| Refiner::new(shifted, self.reach.epsilon));
                 let squared_norm = self.kernels.dot(rotated, rotated);
-                let route = guide.route(at, rotated, &shifted, &query, squared_norm);
+                let route = guide.route(at, rotated, &query, squared_norm);
                 asked.push(Asked { query, squared_norm, rotated: rotated.to_vec(), refiner, route });
             }
         }

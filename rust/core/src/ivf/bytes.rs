@@ -32,10 +32,12 @@ pub(super) struct Bytes {
     adds_l2: Vec<f32>,
 }
 
-/// Room for the keys of one query after the other.
+/// Room for the keys of one tile of queries after the other.
 #[derive(Debug, Default)]
 pub struct KeyScratch {
-    query: Vec<i8>,
+    queries: Vec<i8>,
+    /// The step of each query.
+    steps: Vec<f32>,
     dots: Vec<i32>,
 }
 
@@ -62,37 +64,44 @@ impl Bytes {
         bytes
     }
 
-    /// The keys of all lists for one query, nearly those of [`super::router::Router::keys`]. `shifted` is the query less
-    /// the mean of the centroids.
-    pub(super) fn keys(
+    /// The keys of all lists for several queries, nearly those of [`super::router::Router::keys_tile`]. `shifted` are the
+    /// queries less the mean of the centroids.
+    pub(super) fn keys_tile(
         &self,
         centroids: Centroids<'_>,
         family: Family,
-        query: &[f32],
+        queries: &[f32],
         shifted: &[f32],
         scratch: &mut KeyScratch,
         keys: &mut Vec<f32>,
     ) {
-        let (step, per_step) = step(shifted, QUERY_STEPS);
-        scratch.query.clear();
-        scratch.query.extend(shifted.iter().map(|value| whole(*value, per_step) as i8));
-        let middle = MIDDLE * scratch.query.iter().map(|&value| i32::from(value)).sum::<i32>();
-        scratch.dots.resize(self.steps.len(), 0);
-        centroids.kernels.byte_dots(&scratch.query, &self.values, &mut scratch.dots);
-        let along_centre = centroids.kernels.dot(query, centroids.centre);
+        let (dim, lists) = (centroids.dim, self.steps.len());
+        let count = queries.len() / dim;
+        let KeyScratch { queries: bytes, steps, dots } = scratch;
+        bytes.clear();
+        steps.clear();
+        for shifted in shifted.chunks_exact(dim) {
+            let (step, per_step) = step(shifted, QUERY_STEPS);
+            steps.push(step);
+            bytes.extend(shifted.iter().map(|value| whole(*value, per_step) as i8));
+        }
+        dots.resize(count * lists, 0);
+        centroids.kernels.byte_dots_tile(bytes, &self.values, dim, dots);
         let adds = match family {
             Family::L2 => &self.adds_l2,
             Family::Ip => &self.adds_ip,
         };
         keys.clear();
-        keys.extend(
-            scratch
-                .dots
-                .iter()
-                .zip(&self.steps)
-                .zip(adds)
-                .map(|((dot, of_list), add)| (add - along_centre) - (step * of_list) * (dot - middle) as f32),
-        );
+        for (at, dots) in dots.chunks_exact(lists).enumerate() {
+            let span = at * dim..(at + 1) * dim;
+            let along_centre = centroids.kernels.dot(&queries[span.clone()], centroids.centre);
+            let middle = MIDDLE * bytes[span].iter().map(|&value| i32::from(value)).sum::<i32>();
+            let step = steps[at];
+            let of_lists = dots.iter().zip(&self.steps).zip(adds);
+            keys.extend(of_lists.map(|((dot, of_list), add)| {
+                (add - along_centre) - (step * of_list) * (dot - middle) as f32
+            }));
+        }
     }
 
     /// Bytes of memory it holds.
@@ -158,7 +167,7 @@ mod tests {
                         };
                         let (mut scratch, mut keys) = (KeyScratch::default(), Vec::new());
                         let bytes = Bytes::new(centroids);
-                        bytes.keys(centroids, family, &query, &shifted, &mut scratch, &mut keys);
+                        bytes.keys_tile(centroids, family, &query, &shifted, &mut scratch, &mut keys);
                         for (list, key) in keys.iter().enumerate() {
                             let exact = centroids.key(&query, list, family);
                             let lengths = length(&shifted)
@@ -195,7 +204,7 @@ mod tests {
         let (mut scratch, mut keys) = (KeyScratch::default(), Vec::new());
         for query in [[0.0; 64], [2.0; 64]] {
             let shifted = query.map(|value| value - 2.0);
-            bytes.keys(centroids, Family::Ip, &query, &shifted, &mut scratch, &mut keys);
+            bytes.keys_tile(centroids, Family::Ip, &query, &shifted, &mut scratch, &mut keys);
             assert_eq!(keys, [-64.0 * 2.0 * query[0]; 3]);
         }
     }

@@ -223,11 +223,17 @@ impl Router {
         }
     }
 
-    /// Nearly the keys of [`Router::keys`], by bytes, of a query and the same shifted ([`Router::shift`]): good for ranking
-    /// lists. Without bytes ([`Router::has_bytes`]) the keys are left alone.
-    pub fn nearly_keys(&self, query: &[f32], shifted: &[f32], scratch: &mut KeyScratch, keys: &mut Vec<f32>) {
+    /// Nearly the keys of [`Router::keys_tile`], by bytes, of several queries and the same shifted ([`Router::shift`]): good for
+    /// ranking lists. Without bytes ([`Router::has_bytes`]) the keys are left alone.
+    pub fn nearly_keys_tile(
+        &self,
+        queries: &[f32],
+        shifted: &[f32],
+        scratch: &mut KeyScratch,
+        keys: &mut Vec<f32>,
+    ) {
         if let Some(bytes) = &self.bytes {
-            bytes.keys(self.all(), self.metric.family(), query, shifted, scratch, keys);
+            bytes.keys_tile(self.all(), self.metric.family(), queries, shifted, scratch, keys);
         }
     }
 

@@ -19,7 +19,11 @@ pub(super) static TABLE: Table = PLAIN;
 
 /// With VNNI, which multiplies and adds bytes in one step: servers since Cascade Lake, and Zen 4. It makes no other numbers,
 /// so it is no level of its own.
-pub(super) static TABLE_WITH_VNNI: Table = Table { byte_dots: bytes::byte_dots_vnni, ..PLAIN };
+pub(super) static TABLE_WITH_VNNI: Table = Table {
+    byte_dots: bytes::byte_dots_vnni,
+    byte_dots_of_four: Some(bytes::byte_dots_of_four_vnni),
+    ..PLAIN
+};
 
 const PLAIN: Table = Table {
     level: Level::Avx512,
@@ -40,6 +44,7 @@ const PLAIN: Table = Table {
     bounds_queries: scan::bounds_queries,
     full_dot: codes::full_dot,
     byte_dots: bytes::byte_dots,
+    byte_dots_of_four: None,
     prefetch: avx2::prefetch,
 };
 

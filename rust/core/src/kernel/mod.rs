@@ -88,6 +88,8 @@ struct Table {
         unsafe fn(&[[u32; BLOCK]], &HalfFactors<'_>, &[QueryTerms], &mut [BlockBounds], &mut [u32]),
     full_dot: unsafe fn(&[f32], &[u8], usize, &[u8], u32) -> f32,
     byte_dots: unsafe fn(&[i8], &[u8], &mut [i32]),
+    /// Four queries side by side, where that is quicker than one after the other.
+    byte_dots_of_four: Option<unsafe fn(&[i8], &[u8], &mut [i32])>,
     prefetch: unsafe fn(&[u8]),
 }
 
@@ -377,6 +379,29 @@ impl Kernels {
         }
         // SAFETY: `self` exists, so the CPU has the level.
         unsafe { (self.table.byte_dots)(query, rows, out) }
+    }
+
+    /// The same for several queries of `dim` numbers, one after the other: `out` holds all products of the first, then those
+    /// of the second, and so on.
+    pub fn byte_dots_tile(self, queries: &[i8], rows: &[u8], dim: usize, out: &mut [i32]) {
+        if queries.is_empty() || rows.is_empty() {
+            return out.fill(0);
+        }
+        let count = rows.len() / dim;
+        let mut rest = (queries, out);
+        if let Some(of_four) = self.table.byte_dots_of_four {
+            while rest.0.len() >= 4 * dim {
+                let (four, queries) = rest.0.split_at(4 * dim);
+                let (products, out) = rest.1.split_at_mut(4 * count);
+                debug_assert!(four.iter().all(|value| value.abs() <= 63));
+                // SAFETY: `self` exists, so the CPU has the level.
+                unsafe { of_four(four, rows, products) };
+                rest = (queries, out);
+            }
+        }
+        for (query, products) in rest.0.chunks_exact(dim).zip(rest.1.chunks_exact_mut(count)) {
+            self.byte_dots(query, rows, products);
+        }
     }
 
     /// Asks for memory that will be read soon. Only the time of the later read changes.

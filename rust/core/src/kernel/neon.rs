@@ -36,6 +36,7 @@ pub(super) static TABLE: Table = Table {
     bounds_queries: scan::bounds_queries,
     full_dot: codes::full_dot,
     byte_dots: bytes::byte_dots,
+    byte_dots_of_four: None,
     prefetch,
 };
 

@@ -24,6 +24,7 @@ pub(super) static TABLE: Table = Table {
     bounds_queries,
     full_dot,
     byte_dots,
+    byte_dots_of_four: None,
     prefetch,
 };
 

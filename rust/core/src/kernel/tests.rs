@@ -162,6 +162,26 @@ fn products_of_bytes_are_equal() {
 }
 
 #[test]
+fn a_tile_of_bytes_equals_single_products() {
+    let mut random = SplitMix64::new(8);
+    for dim in [1, 7, 63, 64, 128, 130, 384, 1024] {
+        for (queries, rows) in [(0, 3), (3, 0), (1, 1), (4, 1), (4, 2), (7, 5), (8, 9), (17, 4)] {
+            let asked: Vec<i8> = (0..dim * queries).map(|_| random.below(127) as i8 - 63).collect();
+            let bytes: Vec<u8> = (0..dim * rows).map(|_| random.below(256) as u8).collect();
+            for kernels in Kernels::available() {
+                let mut tile = vec![i32::MIN; queries * rows];
+                kernels.byte_dots_tile(&asked, &bytes, dim, &mut tile);
+                let mut expected = vec![0; queries * rows];
+                for (query, out) in asked.chunks_exact(dim).zip(expected.chunks_exact_mut(rows.max(1))) {
+                    scalar().byte_dots(query, &bytes, out);
+                }
+                assert_eq!(tile, expected, "{kernels:?} {dim} {queries} {rows}");
+            }
+        }
+    }
+}
+
+#[test]
 fn rotation_steps_are_equal_to_the_bit() {
     let mut random = SplitMix64::new(4);
     for dim in dims() {

@@ -56,6 +56,54 @@ pub(super) fn byte_dots_vnni(query: &[i8], rows: &[u8], out: &mut [i32]) {
     byte_dots(query, &rows[rows.len().min(fours.len() * 4 * dim)..], last);
 }
 
+/// Four queries at a time, two rows at a time: what is read of a row serves all four.
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn byte_dots_of_four_vnni(queries: &[i8], rows: &[u8], out: &mut [i32]) {
+    let (dim, count) = (queries.len() / 4, out.len() / 4);
+    if dim % 64 != 0 {
+        for (query, out) in queries.chunks_exact(dim).zip(out.chunks_exact_mut(count)) {
+            byte_dots_vnni(query, rows, out);
+        }
+        return;
+    }
+    let mut place = |row: usize, totals: [i32; 4]| {
+        totals.into_iter().enumerate().for_each(|(query, total)| out[query * count + row] = total);
+    };
+    let mut pairs = rows.chunks_exact(2 * dim);
+    for (at, pair) in pairs.by_ref().enumerate() {
+        let (first, second) = pair.split_at(dim);
+        let [a, b] = dots_of_four([first, second], queries);
+        place(2 * at, a);
+        place(2 * at + 1, b);
+    }
+    let last = pairs.remainder();
+    if !last.is_empty() {
+        let [totals] = dots_of_four([last], queries);
+        place(count - 1, totals);
+    }
+}
+
+/// The inner products of each of some rows with four queries, all of a whole number of steps.
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vnni")]
+#[inline]
+fn dots_of_four<const R: usize>(rows: [&[u8]; R], queries: &[i8]) -> [[i32; 4]; R] {
+    let queries = queries.as_chunks::<64>().0;
+    let steps = queries.len() / 4;
+    let chunks = rows.map(|row| &row.as_chunks::<64>().0[..steps]);
+    let mut sums = [[_mm512_setzero_si512(); 4]; R];
+    for step in 0..steps {
+        for (sums, chunks) in sums.iter_mut().zip(chunks) {
+            let row = load_bytes(&chunks[step]);
+            for (sum, query) in sums.iter_mut().zip(0..4) {
+                // SAFETY: there are four times as many chunks as steps.
+                let query = unsafe { queries.get_unchecked(query * steps + step) };
+                *sum = _mm512_dpbusd_epi32(*sum, row, load_signed(query));
+            }
+        }
+    }
+    sums.map(|sums| totals(sums))
+}
+
 /// The sum of each of four registers.
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
 #[inline]
