@@ -1,7 +1,7 @@
 //! How threads that Python did not start enter it, and how it waits for them before it goes.
 //!
 //! A thread that has told the event loop of its answer may still be letting go of the interpreter's lock when the loop's
-//! thread has nothing left to do and ends the interpreter: it then aborts the process. So whoever comes from a
+//! thread has nothing left to do and ends the interpreter, which then aborts the process. So whoever comes from a
 //! thread of ours passes this gate, and `atexit` closes it and waits until nobody is inside. Entering and leaving take
 //! no lock: a forked child would inherit one that nobody opens. It inherits the count of a process whose threads it does
 //! not have, and so the count says whose it is.
