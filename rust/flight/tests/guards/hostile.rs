@@ -342,9 +342,11 @@ fn connections_that_speak_something_else_are_closed() {
             let _end = read.await.expect("it is closed");
             lives(&server).await;
         }
-        let page = crate::support::page(&server, "/metrics").await;
-        assert!(page.contains(r#"connections_refused_total{reason="preface"} 3"#), "{page}");
-        assert!(page.contains(r#"connections_refused_total{reason="timeout"} 1"#), "{page}");
+        let refused = [
+            r#"connections_refused_total{reason="preface"} 3"#,
+            r#"connections_refused_total{reason="timeout"} 1"#,
+        ];
+        crate::support::figures(&server, &refused).await;
     });
     assert!(server.stop());
 }

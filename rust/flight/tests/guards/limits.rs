@@ -13,7 +13,7 @@ use ruvector_flight::{
 use tonic::{Code, Request, Status};
 
 use crate::support::{
-    ASK, Client, LONG, asking, connect, exchange, exchange_with, gated, lives, page, queries, runtime,
+    ASK, Client, LONG, asking, connect, exchange, exchange_with, figures, gated, lives, queries, runtime,
     search, serve, until, with_token,
 };
 
@@ -129,10 +129,12 @@ fn calls_of_a_client_with_little_room_do_not_starve_each_other() {
             let batches = answer.unwrap().unwrap();
             assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 4 * 2000 * 3);
         }
-        let page = page(&server, "/metrics").await;
-        for kind in ["requests", "answers", "uploads"] {
-            assert!(page.contains(&format!("ruvector_flight_quota_bytes{{kind=\"{kind}\"}} 0\n")), "{page}");
-        }
+        let given_back = [
+            "ruvector_flight_quota_bytes{kind=\"requests\"} 0\n",
+            "ruvector_flight_quota_bytes{kind=\"answers\"} 0\n",
+            "ruvector_flight_quota_bytes{kind=\"uploads\"} 0\n",
+        ];
+        figures(&server, &given_back).await;
     });
     assert!(server.stop());
 }
@@ -229,14 +231,9 @@ fn a_call_whose_client_goes_away_stops_what_it_computes() {
             } else {
                 drop(keeps);
             }
-            let end = tokio::time::Instant::now() + LONG;
-            while !page(&server, "/metrics").await.contains("ruvector_flight_calls_under_way 0\n") {
-                assert!(tokio::time::Instant::now() < end, "the call goes on");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+            figures(&server, &["ruvector_flight_calls_under_way 0\n"]).await;
         }
-        let page = page(&server, "/metrics").await;
-        assert!(page.contains(r#"calls_total{method="DoExchange",code="CANCELLED"} 2"#), "{page}");
+        figures(&server, &[r#"calls_total{method="DoExchange",code="CANCELLED"} 2"#]).await;
     });
     gate.open();
     assert!(server.stop());

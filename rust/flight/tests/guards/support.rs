@@ -186,6 +186,18 @@ pub(crate) async fn page(server: &Server, path: &str) -> String {
     text
 }
 
+/// The page of figures once it holds all of them: a call is counted out only after its last message is sent.
+pub(crate) async fn figures(server: &Server, expected: &[&str]) -> String {
+    let end = tokio::time::Instant::now() + LONG;
+    loop {
+        let text = page(server, "/metrics").await;
+        let missing = expected.iter().find(|figure| !text.contains(**figure));
+        let Some(missing) = missing else { return text };
+        assert!(tokio::time::Instant::now() < end, "no {missing} in\n{text}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// What holds up the pulls of a backend.
 #[derive(Clone, Default)]
 pub(crate) struct Gate(Arc<Mutex<(bool, usize)>>);

@@ -14,14 +14,8 @@ fn figures_are_read_over_http() {
         let ask = ASK.replace("docs", "absent");
         exchange(&mut client, asking(&ask, vec![queries(1)]).await).await.unwrap_err();
         drop(client);
-        let end = tokio::time::Instant::now() + crate::support::LONG;
-        let text = loop {
-            let text = page(&server, "/metrics").await;
-            if text.contains("ruvector_flight_connections 0\n") && text.contains("calls_under_way 0\n") {
-                break text;
-            }
-            assert!(tokio::time::Instant::now() < end, "{text}");
-        };
+        let over = ["ruvector_flight_connections 0\n", "ruvector_flight_calls_under_way 0\n"];
+        let text = crate::support::figures(&server, &over).await;
         assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
         assert!(text.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{text}");
         for line in [
