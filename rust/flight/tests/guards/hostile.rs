@@ -194,7 +194,8 @@ fn claims_of_what_does_not_come_allocate_nothing() {
         let batch = RecordBatch::try_new(Arc::new(fields), vec![Arc::new(lists)]).unwrap();
         let status = refused(&server, "a row for each", asking(ASK, vec![batch]).await).await;
         assert_eq!(status.code(), Code::InvalidArgument, "{status}");
-        let grown = peak() - before;
+        // The kernel gathers the counts of threads now and then: its peak can read lower than before.
+        let grown = peak().saturating_sub(before);
         assert!(grown < 256 << 10, "{grown} KiB");
     });
     assert!(server.stop());
