@@ -32,13 +32,12 @@ pub fn recall_at_k(found: &Hits, truth: &Hits) -> Result<f64> {
     Ok(if count == 0 { 1.0 } else { sum / count as f64 })
 }
 
-/// The epsilon at which the error bound alone loses at most a quarter of what `recall` allows to be lost.
+/// The epsilon at which the error bound alone keeps `share` of the rows that belong to an answer.
 ///
 /// The bound is one of normal errors: a row is wrongly dropped with the probability that a standard normal exceeds
-/// epsilon (RaBitQ, Gao and Long 2024, theorem 3.2; 2.9 % at the paper's 1.9). The other three quarters are left to
-/// the lists that are not probed.
-pub fn epsilon_for(recall: f64) -> f32 {
-    let miss = ((1.0 - recall) / 4.0).clamp(1e-9, 0.25);
+/// epsilon (RaBitQ, Gao and Long 2024, theorem 3.2; 2.9 % at the paper's 1.9).
+pub fn epsilon_for(share: f64) -> f32 {
+    let miss = (1.0 - share).clamp(1e-9, 0.25);
     // Tail of the normal distribution, inverted: Abramowitz and Stegun 26.2.23, absolute error below 4.5e-4.
     let t = (-2.0 * miss.ln()).sqrt();
     let numerator = 0.010_328f64.mul_add(t, 0.802_853).mul_add(t, 2.515_517);
@@ -72,9 +71,9 @@ mod tests {
 
     #[test]
     fn epsilon_follows_the_normal_tail() {
-        for (recall, expected) in [(0.9, 1.960), (0.95, 2.241), (0.99, 2.807), (0.884, 1.896)] {
-            let actual = f64::from(epsilon_for(recall));
-            assert!((actual - expected).abs() < 2e-3, "recall {recall}: {actual}");
+        for (share, expected) in [(0.975, 1.960), (0.9875, 2.241), (0.9975, 2.807), (0.971, 1.896)] {
+            let actual = f64::from(epsilon_for(share));
+            assert!((actual - expected).abs() < 2e-3, "{share}: {actual}");
         }
         assert!(epsilon_for(1.0) > 5.5);
     }

@@ -125,7 +125,7 @@ fn codes(parts: &[&Segment], blocks: &[&[Entry]], padded_dim: usize) -> Buffer {
     let mut plain = vec![0; packed];
     for (block, target) in blocks.iter().zip(codes.chunks_exact_mut(packed)) {
         for (entry, plain) in block.iter().zip(plain.chunks_exact_mut(code)) {
-            let from = parts[entry.part].code(entry.slot / BLOCK);
+            let from = parts[entry.part].code(entry.slot / BLOCK, padded_dim);
             unpack(from, entry.slot % BLOCK, padded_dim, plain);
         }
         pack_block(&plain, block.len(), padded_dim, target);

@@ -8,7 +8,7 @@ use half::{bf16, f16, slice::HalfFloatSliceExt};
 
 use crate::{
     ids::{Id, Ids},
-    rabitq::{BLOCK, Factors, HalfFactors, unpack},
+    rabitq::{BLOCK, Factors, HalfFactors, block_bytes, code_bytes, ex_bytes, unpack},
     vectors::Element,
 };
 
@@ -74,8 +74,8 @@ impl ExCodes {
         ((bits >> 16) + u32::from(bits & 0xFFFF != 0)).min(bf16::MAX.to_bits().into()) as u16
     }
 
-    fn row(&self, slot: usize) -> Option<ExRow<'_>> {
-        let bytes = self.code.len() / self.f_add.len();
+    fn row(&self, slot: usize, padded_dim: usize) -> Option<ExRow<'_>> {
+        let bytes = ex_bytes(padded_dim, self.ex);
         let factors = Factors {
             f_add: *self.f_add.get(slot)?,
             f_rescale: *self.f_rescale.get(slot)?,
@@ -85,8 +85,8 @@ impl ExCodes {
     }
 
     /// The memory that [`ExCodes::row`] reads.
-    fn memory<'a>(&'a self, slot: usize) -> [&'a [u8]; 4] {
-        let bytes = self.code.len() / self.f_add.len();
+    fn memory<'a>(&'a self, slot: usize, padded_dim: usize) -> [&'a [u8]; 4] {
+        let bytes = ex_bytes(padded_dim, self.ex);
         let of = |buffer: &'a Buffer, each: usize| &buffer[slot * each..(slot + 1) * each];
         [
             of(&self.code, bytes),
@@ -179,9 +179,10 @@ impl Segment {
         self.len() == 0
     }
 
-    /// The codes of one block.
-    pub fn code(&self, block: usize) -> &[u8] {
-        let bytes = self.bin_code.len() / self.blocks();
+    /// The codes of one block of vectors that have `padded_dim` elements when rotated. All methods that look at codes are
+    /// told: to divide what there is by the number of rows takes as long as a short code itself.
+    pub fn code(&self, block: usize, padded_dim: usize) -> &[u8] {
+        let bytes = block_bytes(padded_dim);
         &self.bin_code[block * bytes..(block + 1) * bytes]
     }
 
@@ -196,10 +197,10 @@ impl Segment {
     }
 
     /// The first bits of the row in `slot`: dimension `i` in byte `i / 8`, bit `i % 8`.
-    pub fn code_of(&self, slot: usize) -> Vec<u8> {
-        let block = self.code(slot / BLOCK);
-        let mut code = vec![0; block.len() / BLOCK];
-        unpack(block, slot % BLOCK, code.len() * 8, &mut code);
+    pub fn code_of(&self, slot: usize, padded_dim: usize) -> Vec<u8> {
+        let block = self.code(slot / BLOCK, padded_dim);
+        let mut code = vec![0; code_bytes(padded_dim)];
+        unpack(block, slot % BLOCK, padded_dim, &mut code);
         code
     }
 
@@ -209,13 +210,13 @@ impl Segment {
     }
 
     /// What the row in `slot` has beyond its first bits; `None` where there is but one.
-    pub fn ex(&self, slot: usize) -> Option<ExRow<'_>> {
-        self.ex.as_ref()?.row(slot)
+    pub fn ex(&self, slot: usize, padded_dim: usize) -> Option<ExRow<'_>> {
+        self.ex.as_ref()?.row(slot, padded_dim)
     }
 
     /// The memory that [`Segment::ex`] reads, to be fetched before.
-    pub fn ex_memory(&self, slot: usize) -> impl Iterator<Item = &[u8]> {
-        self.ex.iter().flat_map(move |ex| ex.memory(slot))
+    pub fn ex_memory(&self, slot: usize, padded_dim: usize) -> impl Iterator<Item = &[u8]> {
+        self.ex.iter().flat_map(move |ex| ex.memory(slot, padded_dim))
     }
 
     /// The row number of the row in `slot` (block times 32 plus lane).

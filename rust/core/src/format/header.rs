@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::PersistError,
     ids::IdType,
-    index::{Calibration, Index},
+    index::{Calibration, Index, Work},
     metric::Metric,
     rabitq::MAX_BITS,
     rotate::{self, Rotation},
@@ -131,8 +131,10 @@ impl Header {
         for curve in self.calibration.curves() {
             let fits = |value: f64, share: f64| value.is_finite() && (0.0..=1.0).contains(&share);
             let spread = curve.spread.iter().all(|point| fits(point.0, point.1) && fits(point.2, point.1));
-            if curve.k == 0 || !spread || !curve.epsilon.iter().all(|point| fits(point.0, point.1)) {
-                let expected = "curves of k above 0, finite values, shares of 0 to 1";
+            let counts = |work: &Work| [work.epsilon, work.survivors, work.compared];
+            let work = curve.work.iter().flat_map(counts).all(|count| count.is_finite() && count >= 0.0);
+            if curve.k == 0 || !spread || !work || !curve.epsilon.iter().all(|point| fits(point.0, point.1)) {
+                let expected = "curves of k above 0, finite values, shares of 0 to 1, counts of at least 0";
                 return Err(corrupt("calibration", expected, &format!("{curve:?}")));
             }
         }

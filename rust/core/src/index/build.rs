@@ -1,6 +1,6 @@
 //! Building: check, train, encode, calibrate.
 
-use super::{Calibration, Index};
+use super::Index;
 use crate::{
     error::{Error, Result},
     filter::Filter,
@@ -82,8 +82,7 @@ impl Index {
         let segment = encode_segment(&vectors, ids, 0, params.bits, &router, pool, monitor)?;
         let mut index = Self::merge(router, vec![segment])?;
         index.null_count = vectors.null_count();
-        index.calibration = Calibration::measure(&index, &vectors, pool, monitor)?;
-        index.borrowed = Some(vectors);
+        index.calibrate(vectors, pool, monitor)?;
         Ok(index)
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Index, reach::farness};
+use super::{Index, balance::Work, reach::farness};
 use crate::{
     distance::Prepared,
     error::Result,
@@ -20,6 +20,8 @@ use crate::{
 
 /// Rows that play the query.
 const QUERIES: usize = 256;
+/// Rows that play it when work is measured: what is wanted there is no more than about what it is.
+const WORKED: usize = 32;
 /// Rows that play the corpus. Among fewer rows the nearest are further away and lie in more distant lists, so a
 /// sample of a large table asks for more probes than needed, never for fewer.
 const ROWS: usize = 1 << 18;
@@ -44,9 +46,17 @@ pub struct Curve {
     pub spread: Vec<(f64, f64, f64)>,
     /// `(epsilon, share)`, both ascending: neighbours that the error bound does not drop.
     pub epsilon: Vec<(f64, f64)>,
+    /// What the bound leaves to do, by ascending epsilon; empty where that was not measured.
+    #[serde(default)]
+    pub work: Vec<Work>,
 }
 
 impl Calibration {
+    #[cfg(test)]
+    pub(super) fn from_curves(curves: Vec<Curve>) -> Self {
+        Self { curves, usual: 0.0 }
+    }
+
     /// The measured curves.
     pub fn curves(&self) -> &[Curve] {
         &self.curves
@@ -63,12 +73,9 @@ impl Calibration {
         self.usual as f32
     }
 
-    /// The smallest spread that keeps the lists' part in a `recall` of the `k` nearest, and the mean number of lists it
-    /// looks into. Two fifths of what may be lost are left to the error bound and to queries that are not quite like the
-    /// rows. `None` if the target was never met: every list then.
-    pub(super) fn spread(&self, k: usize, recall: f64) -> Option<(f32, f64)> {
-        // So few queries cannot tell a miss in ten thousand.
-        let share = if recall > 0.9999 { return None } else { 1.0 - (1.0 - recall) * 0.6 };
+    /// The smallest spread whose lists hold `share` of the `k` nearest, and the mean number of lists it looks into. `None`
+    /// if that was never met: every list then.
+    pub(super) fn spread(&self, k: usize, share: f64) -> Option<(f32, f64)> {
         let met = |curve: &Curve| curve.spread.iter().find(|point| point.1 >= share).copied();
         let deeper =
             self.curves.iter().find(|curve| curve.k >= k).and_then(|curve| Some((curve.k, met(curve)?)));
@@ -94,25 +101,19 @@ impl Calibration {
         Some((spread as f32, lists))
     }
 
-    /// The smallest epsilon at which the error bound loses at most a quarter of what `recall` allows to be lost.
+    /// The smallest epsilon at which the error bound keeps `share` of the `k` nearest.
     ///
     /// Less than the normal distribution asks for ([`epsilon_for`]): a neighbour is dropped only if its error exceeds
     /// its distance to the k-th best, too. Where nothing was measured the normal distribution decides.
-    pub(super) fn epsilon(&self, k: usize, recall: f64) -> f32 {
+    pub(super) fn epsilon(&self, k: usize, share: f64) -> f32 {
         let measured = self.curves.iter().find(|curve| curve.k >= k).or(self.curves.last());
-        let measured = measured.and_then(|curve| first_to_reach(&curve.epsilon, 1.0 - (1.0 - recall) / 4.0));
-        let normal = epsilon_for(recall);
+        let measured = measured.and_then(|curve| first_to_reach(&curve.epsilon, share));
+        let normal = epsilon_for(share);
         // Below 1 the rounding of the factors is not covered.
         measured.map_or(normal, |measured| normal.min(measured as f32)).max(1.0)
     }
 
-    /// Measures an index on the vectors it was built from.
-    pub(super) fn measure(
-        index: &Index,
-        vectors: &Vectors,
-        pool: &Pool,
-        monitor: &dyn Monitor,
-    ) -> Result<Self> {
+    fn measure(index: &Index, vectors: &Vectors, pool: &Pool, monitor: &dyn Monitor) -> Result<Self> {
         monitor.advance(Phase::Calibrate, 0, 1);
         let corpus = Sample::new(vectors, ROWS, index.router().rotation().seed());
         let asked = Sample::new(vectors, QUERIES, index.router().rotation().seed().wrapping_add(1));
@@ -132,7 +133,6 @@ impl Calibration {
             queries.copy_row(at, &mut query);
             Ok(Asked::new(index, vectors, &query).look(&neighbours, &places))
         })?;
-        monitor.advance(Phase::Calibrate, 1, 1);
         let mut depths: Vec<usize> = DEPTHS.iter().map(|&k| k.min(depth)).collect();
         depths.dedup();
         let usual = match index.metric().family() {
@@ -147,8 +147,24 @@ impl Calibration {
     }
 }
 
+impl Index {
+    /// Measures the index on the vectors it was built from, and borrows them.
+    pub(super) fn calibrate(&mut self, vectors: Vectors, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
+        self.calibration = Calibration::measure(self, &vectors, pool, monitor)?;
+        let seed = self.router().rotation().seed().wrapping_add(2);
+        let asked = Sample::new(&vectors, WORKED, seed).collect()?;
+        self.borrowed = Some(vectors);
+        for at in 0..self.calibration.curves.len() {
+            let k = self.calibration.curves[at].k;
+            self.calibration.curves[at].work = self.measure_work(&asked, k, pool)?;
+        }
+        monitor.advance(Phase::Calibrate, 1, 1);
+        Ok(())
+    }
+}
+
 fn first_to_reach(points: &[(f64, f64)], share: f64) -> Option<f64> {
-    points.iter().find(|point| point.1 >= share).map(|point| point.0)
+    points.get(points.partition_point(|point| point.1 < share)).map(|point| point.0)
 }
 
 /// What one query needed.
@@ -239,7 +255,7 @@ impl<'a> Asked<'a> {
         let kernels = router.kernels();
         let factors =
             segment.factors(slot / BLOCK).map_or_else(Factors::default, |block| block.lane(slot % BLOCK));
-        let code = segment.code_of(slot);
+        let code = segment.code_of(slot, router.padded_dim());
         let signs: Vec<f32> =
             (0..router.padded_dim()).map(|at| f32::from(code[at / 8] >> (at % 8) & 1) - 0.5).collect();
         let terms = list_terms(router.metric().family(), kernels, &self.rotated, router.centroid(list));
@@ -275,7 +291,7 @@ fn curve(k: usize, looks: &[Look]) -> Curve {
         let lists: usize = looks.iter().map(within).sum();
         (spread, share, lists as f64 / looks.len() as f64)
     });
-    Curve { k, spread: spread.collect(), epsilon: points(&each(&Need::epsilon)) }
+    Curve { k, spread: spread.collect(), epsilon: points(&each(&Need::epsilon)), work: Vec::new() }
 }
 
 /// What share of the neighbours of each query a value keeps, less one standard error, at the values where it matters.
@@ -359,12 +375,12 @@ mod tests {
     use super::*;
 
     fn curve(k: usize, spread: f64, lists: f64) -> Curve {
-        Curve { k, spread: vec![(spread, 0.99, lists)], epsilon: Vec::new() }
+        Curve { k, spread: vec![(spread, 0.99, lists)], epsilon: Vec::new(), work: Vec::new() }
     }
 
     fn at(near: (f64, f64), far: (f64, f64), k: usize) -> (f32, f64) {
         let curves = vec![curve(10, near.0, near.1), curve(100, far.0, far.1)];
-        Calibration { curves, usual: 0.0 }.spread(k, 0.95).unwrap()
+        Calibration::from_curves(curves).spread(k, 0.97).unwrap()
     }
 
     #[test]

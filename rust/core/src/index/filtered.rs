@@ -21,11 +21,11 @@ impl Index {
     /// `k` allowed ones are among them. Far beyond what was measured the nearest no longer fill one ball (a cluster is
     /// used up, and the others are all about as far), so that the lists grow with their number and not, as without a
     /// filter, with its root.
-    pub(super) fn spread_behind(&self, filter: &Filter, k: usize, recall: f64) -> Option<(f32, f64)> {
+    pub(super) fn spread_behind(&self, filter: &Filter, k: usize, share: f64) -> Option<(f32, f64)> {
         let (calibration, deep) = (self.calibration(), self.depth_behind(filter, k));
         let measured = calibration.deepest();
         let beyond = (deep as f64 / measured.max(1) as f64).max(1.0);
-        let (spread, lists) = calibration.spread(deep, recall)?;
+        let (spread, lists) = calibration.spread(deep, share)?;
         Some(((f64::from(spread) * beyond) as f32, lists * beyond.sqrt()))
     }
 

@@ -74,7 +74,7 @@ impl Index {
         let places = self.places();
         let mut packed = vec![0; places.len() * bytes];
         for (&(_, at, slot), code) in places.iter().zip(packed.chunks_exact_mut(bytes)) {
-            unpack(self.segments[at].code(slot / BLOCK), slot % BLOCK, padded_dim, code);
+            unpack(self.segments[at].code(slot / BLOCK, padded_dim), slot % BLOCK, padded_dim, code);
             for byte in code {
                 *byte = byte.reverse_bits();
             }

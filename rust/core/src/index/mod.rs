@@ -1,5 +1,6 @@
 //! The index: a router and sealed segments of codes, answering through one engine.
 
+mod balance;
 mod batch;
 mod build;
 mod by_row;
@@ -24,6 +25,7 @@ mod within;
 
 use std::sync::OnceLock;
 
+pub use balance::Work;
 pub use build::{BuildParams, check_values, default_nlist};
 pub use calibrate::{Calibration, Curve};
 pub use candidates::{Bounded, rerank};

@@ -1,6 +1,9 @@
 //! How far a query looks: which lists, and how sure a bound has to be before it drops a row.
 
-use super::{Index, SearchParams, VectorsKept};
+use super::{
+    Index, SearchParams, VectorsKept,
+    balance::{Prices, Shares},
+};
 use crate::{
     error::{Error, Result},
     metric::Family,
@@ -71,7 +74,7 @@ impl Index {
     pub(super) fn reach(&self, params: &SearchParams, k: usize) -> Result<Option<Reach>> {
         let nlist = self.router().nlist();
         let filter = params.filter.as_deref();
-        let (breadth, lists, enough, recall) = match params.effort {
+        let (breadth, lists, enough, shares) = match params.effort {
             Effort::Exact if !params.rerank => {
                 return Err(Error::invalid_parameter("rerank", "true with exact", "false"));
             }
@@ -83,9 +86,12 @@ impl Index {
                 return Ok(None);
             }
             Effort::Recall(recall) => {
+                let shares = self.shares(params, k, recall);
                 let spread = match filter {
-                    Some(filter) => self.spread_behind(filter, k, recall),
-                    None => self.calibration().spread(k, recall),
+                    // So few queries as an index measures itself with cannot tell a miss in ten thousand.
+                    _ if recall > 0.9999 => None,
+                    Some(filter) => self.spread_behind(filter, k, shares.lists),
+                    None => self.calibration().spread(k, shares.lists),
                 };
                 match spread {
                     Some((spread, lists)) => {
@@ -95,21 +101,31 @@ impl Index {
                         let usual = self.calibration().usual();
                         let breadth = Breadth::Spread { spread, usual, least: (least as usize).min(nlist) };
                         let enough = filter.map_or(0, |filter| self.enough(filter, lists));
-                        (breadth, (lists * 1.5) as usize + 1, enough, recall)
+                        (breadth, (lists * 1.5) as usize + 1, enough, shares)
                     }
-                    None => (Breadth::Nprobe(nlist), nlist, 0, recall),
+                    None => (Breadth::Nprobe(nlist), nlist, 0, shares),
                 }
             }
             Effort::Nprobe(0) => return Err(Error::invalid_parameter("nprobe", "at least 1", "0")),
             Effort::Nprobe(nprobe) => {
-                (Breadth::Nprobe(nprobe.min(nlist)), nprobe.min(nlist), 0, DEFAULT_RECALL)
+                let shares = Shares::usual(DEFAULT_RECALL);
+                (Breadth::Nprobe(nprobe.min(nlist)), nprobe.min(nlist), 0, shares)
             }
         };
-        let epsilon = params.epsilon.unwrap_or_else(|| self.calibration().epsilon(k, recall));
+        let epsilon = params.epsilon.unwrap_or_else(|| self.calibration().epsilon(k, shares.bound));
         if !(epsilon.is_finite() && epsilon >= 0.0) {
             let expected = "a finite number, at least 0";
             return Err(Error::invalid_parameter("epsilon", expected, epsilon.to_string()));
         }
         Ok(Some(Reach { breadth, lists, enough, epsilon }))
+    }
+
+    /// How lists and bound share what `recall` lets get lost. Behind a filter, or with an epsilon of the user's, what was
+    /// measured says nothing of the time.
+    fn shares(&self, params: &SearchParams, k: usize, recall: f64) -> Shares {
+        if params.filter.is_some() || params.epsilon.is_some() {
+            return Shares::usual(recall);
+        }
+        self.calibration().shares(k, recall, Prices::new(self, self.reranks(params)))
     }
 }

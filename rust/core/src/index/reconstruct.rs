@@ -24,7 +24,7 @@ impl Index {
         }
         let router = self.router();
         let code = code_of(segment, slot, router.padded_dim());
-        let factors = match segment.ex(slot) {
+        let factors = match segment.ex(slot, router.padded_dim()) {
             Some(row) => row.factors,
             None => segment.factors(block)?.lane(lane),
         };
@@ -40,9 +40,9 @@ impl Index {
 /// A code read as a vector, `z`.
 fn code_of(segment: &Segment, slot: usize, padded_dim: usize) -> Vec<f32> {
     let mut first = vec![0; code_bytes(padded_dim)];
-    unpack(segment.code(slot / BLOCK), slot % BLOCK, padded_dim, &mut first);
+    unpack(segment.code(slot / BLOCK, padded_dim), slot % BLOCK, padded_dim, &mut first);
     let mut values = vec![0; padded_dim];
-    let ex = segment.ex(slot).map_or(0, |row| {
+    let ex = segment.ex(slot, padded_dim).map_or(0, |row| {
         unpack_ex(row.code, row.ex, &mut values);
         row.ex
     });

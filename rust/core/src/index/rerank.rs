@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     distance::Prepared,
+    kernel::Kernels,
     key::{Key, sort_up_to},
     rabitq::Refiner,
     segment::Segment,
@@ -40,7 +41,7 @@ pub(super) struct Rerank<'a, 'b> {
     /// Those of all bits, where codes have more than one.
     refined_uppers: Uppers,
     pending: Vec<Pending<'a>>,
-    /// What refining needs of each pending row; empty where codes have but one bit.
+    /// What refining needs of each row that came since the last round; empty where codes have but one bit.
     looks: Vec<Look>,
     /// Where the rows begin in `pending` that came since the last round, and those whose bounds are not counted yet.
     new: usize,
@@ -124,12 +125,12 @@ impl<'a, 'b> Rerank<'a, 'b> {
         self.best.into_sorted()
     }
 
-    /// Puts the pending rows from one on in order, the first few at once: often the others are never looked at.
-    fn begin(&mut self, from: usize) {
+    /// Puts the pending rows in order, the first few at once: often the others are never looked at.
+    fn begin(&mut self) {
         let limit = roomy(self.limit());
         self.order.clear();
-        self.order.reserve(self.pending.len() - from);
-        for (row, at) in self.pending.iter().zip(0..).skip(from) {
+        self.order.reserve(self.pending.len());
+        for (row, at) in self.pending.iter().zip(0..) {
             let beyond = row.lower > limit;
             if !beyond {
                 self.order.push(Key::new(row.lower, at));
@@ -150,34 +151,59 @@ impl<'a, 'b> Rerank<'a, 'b> {
         (!beyond).then_some(key.number() as usize)
     }
 
-    /// Fetches what the next rows need from memory, as far as the limit allows them now.
-    fn fetch_up_to(&mut self, end: usize, limit: f32, fetch: impl Fn(&Index, &Pending<'a>)) {
+    /// Fetches the vectors of the next rows from memory, as far as the limit allows them now.
+    fn fetch_up_to(&mut self, end: usize, limit: f32) {
         while self.fetched < end.min(self.sorted) {
             let key = self.order[self.fetched];
             if key.value() > limit {
                 break;
             }
-            fetch(self.index, &self.pending[key.number() as usize]);
+            let row = &self.pending[key.number() as usize];
+            self.index.prefetch(row.segment, row.slot as usize);
             self.fetched += 1;
         }
     }
 
-    /// Reads all bits of the rows that came since, in the order of their bounds, and keeps those still possible.
+    /// Reads all bits of the rows that came since, and keeps those still possible.
+    ///
+    /// In the order of their slots: all have the same limit, and where much of a list is left its memory is read from one
+    /// end to the other.
     fn refine(&mut self, refiner: &Refiner) {
-        let kernels = self.index.router().kernels();
-        self.begin(self.new);
-        let mut at = 0;
         let limit = roomy(self.limit());
-        while let Some(row) = self.next(at, limit) {
-            at += 1;
-            self.fetch_up_to(at + AHEAD, limit, fetch_bits);
-            let (pending, look) = (&mut self.pending[row], self.looks[row]);
-            if let Some(refined) = refined(kernels, refiner, pending.segment, pending.slot as usize, look) {
-                (pending.lower, pending.upper) = (refined.lower, refined.upper);
+        self.leave_out(self.new, limit);
+        let (kernels, padded) = (self.index.router().kernels(), self.index.router().padded_dim());
+        for at in self.new..self.pending.len() {
+            if let Some(ahead) = self.pending.get(at + AHEAD) {
+                fetch_bits(kernels, ahead, padded);
+            }
+            let Pending { segment, slot, .. } = self.pending[at];
+            if let Some(refined) =
+                refined(kernels, refiner, segment, slot as usize, self.looks[at - self.new])
+            {
+                (self.pending[at].lower, self.pending[at].upper) = (refined.lower, refined.upper);
             }
         }
-        let rows = self.order[..at].iter().map(|key| self.pending[key.number() as usize].upper);
-        self.refined_uppers.add(rows);
+        self.refined_uppers.add(self.pending[self.new..].iter().map(|row| row.upper));
+        self.looks.clear();
+        self.leave_out(0, roomy(self.limit()));
+    }
+
+    /// Drops pending rows from one on that the limit rules out.
+    fn leave_out(&mut self, from: usize, limit: f32) {
+        let mut kept = from;
+        for at in from..self.pending.len() {
+            let row = self.pending[at];
+            let beyond = row.lower > limit;
+            if beyond {
+                continue;
+            }
+            self.pending[kept] = row;
+            if !self.looks.is_empty() {
+                self.looks[kept - from] = self.looks[at - from];
+            }
+            kept += 1;
+        }
+        self.pending.truncate(kept);
     }
 
     /// Compares the pending rows as far as they can matter, and forgets all of them.
@@ -187,7 +213,7 @@ impl<'a, 'b> Rerank<'a, 'b> {
             let limit = roomy(self.limit());
             let Some(row) = self.next(at, limit) else { break };
             at += 1;
-            self.fetch_up_to(at + AHEAD, limit, fetch_vector);
+            self.fetch_up_to(at + AHEAD, limit);
             let Pending { segment, slot, .. } = self.pending[row];
             self.compared += 1;
             let slot = slot as usize;
@@ -200,30 +226,13 @@ impl<'a, 'b> Rerank<'a, 'b> {
             self.bound.inspect(|bound| bound.lower(self.best.limit()));
         }
         self.pending.clear();
-        self.looks.clear();
         self.order.clear();
     }
-
-    /// Drops the pending rows that the limit rules out.
-    fn forget(&mut self) {
-        let limit = roomy(self.limit());
-        let is_left = |row: &Pending<'_>| {
-            let beyond = row.lower > limit;
-            !beyond
-        };
-        let mut rows = self.pending.iter().map(is_left);
-        self.looks.retain(|_| rows.next().unwrap_or(false));
-        self.pending.retain(is_left);
-    }
 }
 
-fn fetch_vector(index: &Index, row: &Pending<'_>) {
-    index.prefetch(row.segment, row.slot as usize);
-}
-
-fn fetch_bits(index: &Index, row: &Pending<'_>) {
-    for bytes in row.segment.ex_memory(row.slot as usize) {
-        index.router().kernels().prefetch(bytes);
+fn fetch_bits(kernels: Kernels, row: &Pending<'_>, padded_dim: usize) {
+    for bytes in row.segment.ex_memory(row.slot as usize, padded_dim) {
+        kernels.prefetch(bytes);
     }
 }
 
@@ -260,12 +269,11 @@ impl<'a> Sink<'a> for Rerank<'a, '_> {
         self.tighten();
         if let Some(refiner) = refiner {
             self.refine(refiner);
-            self.forget();
         }
         let crowded = self.pending.len() / CROWD > self.k;
         // Others are told what is known for sure as soon as it is.
         if self.bound.is_some() || crowded {
-            self.begin(0);
+            self.begin();
             self.compare(scratch);
         }
         self.new = self.pending.len();
@@ -273,8 +281,8 @@ impl<'a> Sink<'a> for Rerank<'a, '_> {
     }
 
     fn expect_finish(&mut self) {
-        self.begin(0);
-        self.fetch_up_to(AHEAD, roomy(self.limit()), fetch_vector);
+        self.begin();
+        self.fetch_up_to(AHEAD, roomy(self.limit()));
     }
 
     fn finish(&mut self, scratch: &mut [f32]) {

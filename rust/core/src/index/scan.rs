@@ -181,6 +181,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
     /// Scans one list for a tile of queries.
     fn scan<S: Sink<'a>>(&mut self, tile: &[Visit], asked: &[Asked], sinks: &mut [S]) {
         let index = self.index;
+        let padded = index.router().padded_dim();
         let runs = index.lists.runs(tile[0].list as usize);
         if runs.is_empty() {
             return;
@@ -210,7 +211,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
                 }
                 seen += allowed.count_ones() as usize;
                 let (sums, bounds) = (&mut sums[..tile.len()], &mut bounds[..tile.len()]);
-                self.kernels.scan_queries(segment.code(block), luts, sums);
+                self.kernels.scan_queries(segment.code(block, padded), luts, sums);
                 self.kernels.bounds_queries(sums, &factors, terms, bounds, &mut masks[..tile.len()]);
                 for (at, visit) in tile.iter().enumerate() {
                     let sink = &mut sinks[visit.at as usize];

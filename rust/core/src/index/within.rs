@@ -52,7 +52,8 @@ impl Index {
         }
         // Rows at the very edge have nothing to spare, unlike the nearest ones that epsilon is measured on.
         let recall = if let Effort::Recall(recall) = effort { recall } else { DEFAULT_RECALL };
-        let epsilon = Some(epsilon_for(recall));
+        // A quarter of what may be lost is lost by the bound, the rest by lists.
+        let epsilon = Some(epsilon_for(1.0 - (1.0 - recall) / 4.0));
         let params = SearchParams { effort, epsilon, filter: filter.cloned(), ..SearchParams::default() };
         // Parameters are checked before the first query.
         self.reach(&params, FIRST_LOOK.min(self.len()))?;

@@ -197,11 +197,13 @@ fn hadamard_radix_4(span: &mut [[f32; 8]], half: usize) {
 /// Asks for each cache line of `bytes`.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn prefetch(bytes: &[u8]) {
-    for line in bytes.chunks(64).chain(bytes.last_chunk::<1>().map(<[u8; 1]>::as_slice)) {
+    let before = bytes.as_ptr().addr() % 64;
+    let first = bytes.as_ptr().wrapping_sub(before);
+    for line in (0..before + bytes.len()).step_by(64) {
         #[allow(unused_unsafe, reason = "newer toolchains call it safe")]
         // SAFETY: a prefetch reads nothing that the program could see, and never faults.
         unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+            _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(line).cast());
         }
     }
 }

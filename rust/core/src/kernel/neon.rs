@@ -133,10 +133,13 @@ fn fold(lanes: Lanes) -> f32 {
 /// Asks for each cache line of `bytes`.
 #[target_feature(enable = "neon")]
 fn prefetch(bytes: &[u8]) {
-    for line in bytes.chunks(64).chain(bytes.last_chunk::<1>().map(<[u8; 1]>::as_slice)) {
+    let before = bytes.as_ptr().addr() % 64;
+    let first = bytes.as_ptr().wrapping_sub(before);
+    for line in (0..before + bytes.len()).step_by(64) {
+        let line = first.wrapping_add(line);
         // SAFETY: a prefetch reads nothing that the program could see, and never faults.
         unsafe {
-            asm!("prfm pldl1keep, [{}]", in(reg) line.as_ptr(), options(nostack, preserves_flags, readonly));
+            asm!("prfm pldl1keep, [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
         };
     }
 }

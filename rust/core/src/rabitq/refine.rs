@@ -53,8 +53,8 @@ impl Refiner {
         slot: usize,
         list: ListTerms,
     ) -> Option<Refined> {
-        let row = segment.ex(slot)?;
-        let block = segment.code(slot / BLOCK);
+        let row = segment.ex(slot, self.query.len())?;
+        let block = segment.code(slot / BLOCK, self.query.len());
         let numbers = kernels.full_dot(&self.query, block, slot % BLOCK, row.code, row.ex);
         let middle = f64::from((2_u32 << row.ex) - 1) / 2.0;
         let along = f64::from(row.factors.f_rescale) * (f64::from(numbers) - middle * self.sum);

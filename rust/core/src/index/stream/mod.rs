@@ -150,7 +150,7 @@ fn learn(
     let router = train_router(&vectors, router, kernels, pool, monitor)?;
     let segment = encode_segment(&vectors, None, 0, params.build.bits, &router, pool, monitor)?;
     let mut index = Index::merge(router, vec![segment])?;
-    index.calibration = Calibration::measure(&index, &vectors, pool, monitor)?;
+    index.calibrate(vectors, pool, monitor)?;
     if let Some(checkpoint) = checkpoint {
         checkpoint.learned(&index)?;
     }
