@@ -85,7 +85,10 @@ def this_platform() -> str:
 
 def build() -> Path:
     """Build the library, make an extension of it and put it where the wheel is made from."""
-    subprocess.run(["cargo", "build", "--release", "-p", "ruvector-duckdb"], cwd=ROOT, check=True)
+    # With the Python module, which is wanted next: both then ask for the same features of what they share,
+    # and a hundred crates are compiled once.
+    packages = ["-p", "ruvector-duckdb", "-p", "ruvector-python"]
+    subprocess.run(["cargo", "build", "--release", *packages], cwd=ROOT, check=True)
     names = {"Linux": "libruvector_duckdb.so", "Darwin": "libruvector_duckdb.dylib"}
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     library = target / "release" / names.get(platform.system(), "ruvector_duckdb.dll")
