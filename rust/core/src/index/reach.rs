@@ -120,8 +120,8 @@ impl Index {
         Ok(Some(Reach { breadth, lists, enough, epsilon }))
     }
 
-    /// How lists and bound share what `recall` lets get lost. Behind a filter, or with an epsilon of the user's, what was
-    /// measured says nothing of the time.
+    /// How lists and bound share what `recall` lets get lost. With an epsilon of the user's, what was measured says nothing
+    /// of the time; behind a filter, choosing by the depth that it asks for was tried, and was no faster.
     fn shares(&self, params: &SearchParams, k: usize, recall: f64) -> Shares {
         if params.filter.is_some() || params.epsilon.is_some() {
             return Shares::usual(recall);
