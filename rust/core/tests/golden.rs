@@ -117,7 +117,7 @@ fn old_files_open_and_answer_as_before() {
     }
 }
 
-/// Nor does a file lack anything that was written before indexes measured the work behind their bounds.
+/// A file from before indexes measured the work behind their bounds.
 #[test]
 fn files_without_measured_work_answer_as_before() {
     let path = ALL[0].path("rbpx").with_file_name("without_work.rbpx");

@@ -87,8 +87,7 @@ impl Calibration {
     /// How to share out what `recall` lets get lost of the `k` nearest.
     pub(super) fn shares(&self, k: usize, recall: f64, prices: Prices) -> Shares {
         let usual = Shares::usual(recall);
-        let curves = self.curves();
-        let Some(curve) = curves.iter().find(|curve| curve.k >= k).or(curves.last()) else { return usual };
+        let Some(curve) = self.curve_for(k) else { return usual };
         let time = |shares: Shares| {
             let lists = curve.spread.get(curve.spread.partition_point(|point| point.1 < shares.lists))?.2;
             let epsilon = self.epsilon(k, shares.bound);

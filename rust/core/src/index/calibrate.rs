@@ -62,6 +62,11 @@ impl Calibration {
         &self.curves
     }
 
+    /// The curve of the first depth that holds `k` neighbours, or the deepest one.
+    pub(super) fn curve_for(&self, k: usize) -> Option<&Curve> {
+        self.curves.iter().find(|curve| curve.k >= k).or(self.curves.last())
+    }
+
     /// The most neighbours that a curve was measured for.
     pub(super) fn deepest(&self) -> usize {
         self.curves.last().map_or(0, |curve| curve.k)
@@ -106,8 +111,7 @@ impl Calibration {
     /// Less than the normal distribution asks for ([`epsilon_for`]): a neighbour is dropped only if its error exceeds
     /// its distance to the k-th best, too. Where nothing was measured the normal distribution decides.
     pub(super) fn epsilon(&self, k: usize, share: f64) -> f32 {
-        let measured = self.curves.iter().find(|curve| curve.k >= k).or(self.curves.last());
-        let measured = measured.and_then(|curve| first_to_reach(&curve.epsilon, share));
+        let measured = self.curve_for(k).and_then(|curve| first_to_reach(&curve.epsilon, share));
         let normal = epsilon_for(share);
         // Below 1 the rounding of the factors is not covered.
         measured.map_or(normal, |measured| normal.min(measured as f32)).max(1.0)
