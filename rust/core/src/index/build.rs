@@ -6,7 +6,7 @@ use crate::{
     filter::Filter,
     ids::Ids,
     ivf::{
-        encode::{check_bits, encode_segment},
+        encode::{check_bits, encode_table},
         router::{RouterParams, SAMPLE_PER_LIST, train_router},
     },
     kernel::Kernels,
@@ -79,7 +79,7 @@ impl Index {
         let nlist = params.nlist.unwrap_or_else(|| default_nlist(rows));
         let router = RouterParams { metric: params.metric, nlist, seed: params.seed };
         let router = train_router(&to_learn_from(&vectors, &router), router, kernels, pool, monitor)?;
-        let segment = encode_segment(&vectors, ids, 0, params.bits, &router, pool, monitor)?;
+        let segment = encode_table(&vectors, ids, params.bits, &router, pool, monitor)?;
         let mut index = Self::merge(router, vec![segment])?;
         index.null_count = vectors.null_count();
         index.calibrate(vectors, pool, monitor)?;

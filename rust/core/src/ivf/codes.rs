@@ -111,10 +111,21 @@ impl Codes {
 
     /// The nearest list of each of several vectors, all but always.
     pub(super) fn assign(&self, centroids: Centroids<'_>, vectors: &[f32]) -> Vec<u32> {
+        self.nearest_of_each(centroids, vectors, 1).into_iter().map(Key::number).collect()
+    }
+
+    /// The `wanted` nearest lists of each of several vectors, one after the other, in no order; of all lists if those are
+    /// fewer.
+    pub(super) fn nearest_of_each(
+        &self,
+        centroids: Centroids<'_>,
+        vectors: &[f32],
+        wanted: usize,
+    ) -> Vec<Key> {
         let groups = self.squares.len();
         let mut dots = vec![0.0; VECTORS_AT_ONCE * groups];
-        let (mut search, mut lut) = (Search::new(self, centroids, Family::L2, 1), Query::default());
-        let mut lists = Vec::with_capacity(vectors.len() / centroids.dim);
+        let (mut search, mut lut) = (Search::new(self, centroids, Family::L2, wanted), Query::default());
+        let mut lists = Vec::with_capacity(vectors.len() / centroids.dim * wanted);
         let mut shifted = vec![0.0; centroids.dim];
         for tile in vectors.chunks(VECTORS_AT_ONCE * centroids.dim) {
             let dots = &mut dots[..tile.len() / centroids.dim * groups];
@@ -127,7 +138,7 @@ impl Codes {
                     .for_each(|((to, value), centre)| *to = value - centre);
                 lut.prepare(centroids.kernels, &shifted);
                 search.run(vector, &lut, dots);
-                lists.extend(search.best.heap.drain().map(Key::number));
+                lists.extend(search.best.heap.drain());
             }
         }
         lists

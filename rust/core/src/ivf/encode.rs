@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use arrow_buffer::Buffer;
 
-use super::{kmeans::by_list, router::Router};
+use super::{kmeans::by_list, router::Router, tails::even_out};
 use crate::{
     error::{Error, Result},
     ids::Ids,
@@ -42,14 +42,41 @@ pub fn encode_segment(
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<Segment> {
+    check(vectors, bits, router)?;
+    let (rows, lists) = assign(vectors, |tile| router.assign(tile), router, pool, monitor)?;
+    let plan = Plan::new(&rows, &lists, router.nlist());
+    let columns = write(vectors, bits, router, &plan, pool, monitor)?;
+    Ok(columns.into_segment(ids, first_row, bits, &plan))
+}
+
+/// Codes all vectors of a table, as [`encode_segment`] does, but for a few rows that go to the list after the nearest so
+/// that fewer blocks are half empty (see [`even_out`]). Which they are depends on all rows: what is coded batch by batch
+/// cannot have it.
+///
+/// # Errors
+/// As [`encode_segment`].
+pub(crate) fn encode_table(
+    vectors: &Vectors,
+    ids: Option<&Ids>,
+    bits: u32,
+    router: &Router,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+) -> Result<Segment> {
+    check(vectors, bits, router)?;
+    let (rows, assigned) = assign(vectors, |tile| router.assign_twice(tile), router, pool, monitor)?;
+    let plan = Plan::new(&rows, &even_out(&assigned, router.nlist()), router.nlist());
+    let columns = write(vectors, bits, router, &plan, pool, monitor)?;
+    Ok(columns.into_segment(ids, 0, bits, &plan))
+}
+
+fn check(vectors: &Vectors, bits: u32, router: &Router) -> Result<()> {
     check_bits(bits)?;
     vectors.expect_dim("the router", router.dim())?;
     if u32::try_from(vectors.len()).is_err() {
         return Err(Error::invalid_parameter("batch", "at most 2^32 - 1 rows", vectors.len().to_string()));
     }
-    let plan = plan(vectors, router, pool, monitor)?;
-    let columns = write(vectors, bits, router, &plan, pool, monitor)?;
-    Ok(columns.into_segment(ids, first_row, bits, &plan))
+    Ok(())
 }
 
 /// Refuses a number of bits that codes cannot have.
@@ -71,32 +98,48 @@ struct Plan {
     blocks: Vec<(u32, Range<usize>)>,
 }
 
-fn plan(vectors: &Vectors, router: &Router, pool: &Pool, monitor: &dyn Monitor) -> Result<Plan> {
+impl Plan {
+    /// From rows, ascending, and the list of each.
+    fn new(rows: &[u32], lists: &[u32], nlist: usize) -> Self {
+        let (members, starts) = by_list(lists, nlist);
+        let blocks = (0_u32..)
+            .zip(starts.windows(2))
+            .flat_map(|(list, span)| {
+                let (start, end) = (span[0], span[1]);
+                (start..end).step_by(BLOCK).map(move |from| (list, from..(from + BLOCK).min(end)))
+            })
+            .collect();
+        Self { rows: members.into_iter().map(|member| rows[member as usize]).collect(), blocks }
+    }
+}
+
+/// The rows that are not null, and what `of_tile` says of each when it is projected.
+fn assign<T: Send>(
+    vectors: &Vectors,
+    of_tile: impl Fn(&[f32]) -> Vec<T> + Sync,
+    router: &Router,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+) -> Result<(Vec<u32>, Vec<T>)> {
     let tasks = vectors.len().div_ceil(ROWS_PER_TASK);
     let assigned = pool.map(tasks, |task| {
         if monitor.interrupted() {
             return Err(Error::Interrupted);
         }
         let rows = task * ROWS_PER_TASK..((task + 1) * ROWS_PER_TASK).min(vectors.len());
-        let assigned = assign_rows(vectors, router, rows);
+        let assigned = assign_rows(vectors, &of_tile, router, rows);
         monitor.advance(Phase::Assign, 1, tasks);
         Ok(assigned)
     })?;
-    let (valid, lists): (Vec<u32>, Vec<u32>) = assigned.into_iter().flatten().unzip();
-    let (members, starts) = by_list(&lists, router.nlist());
-    let rows: Vec<u32> = members.into_iter().map(|member| valid[member as usize]).collect();
-    let blocks = (0_u32..)
-        .zip(starts.windows(2))
-        .flat_map(|(list, span)| {
-            let (start, end) = (span[0], span[1]);
-            (start..end).step_by(BLOCK).map(move |from| (list, from..(from + BLOCK).min(end)))
-        })
-        .collect();
-    Ok(Plan { rows, blocks })
+    Ok(assigned.into_iter().flatten().unzip())
 }
 
-/// The rows of a range that are not null, each with its list.
-fn assign_rows(vectors: &Vectors, router: &Router, rows: Range<usize>) -> Vec<(u32, u32)> {
+fn assign_rows<T>(
+    vectors: &Vectors,
+    of_tile: impl Fn(&[f32]) -> Vec<T>,
+    router: &Router,
+    rows: Range<usize>,
+) -> Vec<(u32, T)> {
     let padded = router.padded_dim();
     let (mut widened, mut scratch) = (vec![0.0; vectors.dim()], Vec::new());
     let mut projected = vec![0.0; ROWS_AT_ONCE * padded];
@@ -106,8 +149,8 @@ fn assign_rows(vectors: &Vectors, router: &Router, rows: Range<usize>) -> Vec<(u
         for (&row, target) in tile.iter().zip(projected.chunks_exact_mut(padded)) {
             router.project(vectors.row(row, &mut widened), &mut scratch, target);
         }
-        let lists = router.assign(&projected[..tile.len() * padded]);
-        assigned.extend(tile.iter().map(|&row| row as u32).zip(lists));
+        let of_tile = of_tile(&projected[..tile.len() * padded]);
+        assigned.extend(tile.iter().map(|&row| row as u32).zip(of_tile));
     }
     assigned
 }

@@ -11,3 +11,4 @@ mod hierarchy;
 mod kmeans;
 mod order;
 pub mod router;
+mod tails;

@@ -1,0 +1,174 @@
+//! Fewer half-empty blocks: where a list's last block holds only a few rows, those that hardly care move to the list after
+//! their nearest, into slots that are free there.
+//!
+//! Codes lie in blocks of 32, and a list's last block is on average half empty: with 170 rows a list that is a tenth of
+//! all memory, and of all that a search scans. All rows of such a block are moved or none, for one that stays keeps it.
+
+use std::ops::Range;
+
+use super::{kmeans::by_list, router::Assigned};
+use crate::rabitq::BLOCK;
+
+/// A block that holds more rows than this stays.
+const MOST: usize = BLOCK / 2;
+/// And one of a list of which its rows would be more than one in so many.
+const ONE_IN: usize = 4;
+
+/// The list of each row: its nearest or the one after it.
+pub(super) fn even_out(assigned: &[Assigned], nlist: usize) -> Vec<u32> {
+    let mut lists: Vec<u32> = assigned.iter().map(|row| row.list).collect();
+    let (members, starts) = by_list(&lists, nlist);
+    let of = |list: usize| starts[list]..starts[list + 1];
+    let mut tails = Tails::new((0..nlist).map(|list| of(list).len()));
+    // Lists whose last block is fuller come as hosts first: those with few rows in it are to be rid of it themselves.
+    for hosts in [MOST + 1..BLOCK, 1..BLOCK] {
+        for list in tails.few() {
+            let mut rows: Vec<u32> = members[of(list)].to_vec();
+            rows.sort_by(|&a, &b| {
+                assigned[a as usize].farther.total_cmp(&assigned[b as usize].farther).then(a.cmp(&b))
+            });
+            let next = |row: u32| assigned[row as usize].next as usize;
+            for row in tails.empty(list, &hosts, rows, next) {
+                lists[row as usize] = assigned[row as usize].next;
+            }
+        }
+    }
+    lists
+}
+
+/// How full the last block of each list is.
+struct Tails {
+    /// How many rows each list has.
+    rows: Vec<usize>,
+    /// Lists that took rows in.
+    host: Vec<bool>,
+}
+
+impl Tails {
+    fn new(rows: impl Iterator<Item = usize>) -> Self {
+        let rows: Vec<usize> = rows.collect();
+        Self { host: vec![false; rows.len()], rows }
+    }
+
+    /// How many rows are in a list's last block; 0 if that is full, and for an empty list.
+    fn tail(&self, list: usize) -> usize {
+        self.rows[list] % BLOCK
+    }
+
+    /// Lists that a few rows keep from having a block less, those with the fewest first.
+    fn few(&self) -> Vec<usize> {
+        let few = |&list: &usize| {
+            let tail = self.tail(list);
+            (1..=MOST.min(self.rows[list] / ONE_IN)).contains(&tail) && !self.host[list]
+        };
+        let mut lists: Vec<usize> = (0..self.rows.len()).filter(few).collect();
+        lists.sort_by_key(|&list| (self.tail(list), list));
+        lists
+    }
+
+    /// The first of `rows` that find room in a last block that holds so many rows as `hosts` says, if they are enough to
+    /// empty the last block of `list`; otherwise none.
+    fn empty(
+        &mut self,
+        list: usize,
+        hosts: &Range<usize>,
+        rows: Vec<u32>,
+        next: impl Fn(u32) -> usize,
+    ) -> Vec<u32> {
+        let wanted = self.tail(list);
+        if self.host[list] || wanted == 0 {
+            return Vec::new();
+        }
+        let mut moved = Vec::with_capacity(wanted);
+        for row in rows {
+            let host = next(row);
+            if host != list && hosts.contains(&self.tail(host)) {
+                self.rows[host] += 1;
+                moved.push(row);
+                if moved.len() == wanted {
+                    break;
+                }
+            }
+        }
+        if moved.len() < wanted {
+            moved.drain(..).for_each(|row| self.rows[next(row)] -= 1);
+        }
+        moved.iter().for_each(|&row| self.host[next(row)] = true);
+        self.rows[list] -= moved.len();
+        moved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::random::SplitMix64;
+
+    fn blocks(lists: &[u32], nlist: usize) -> Vec<usize> {
+        let (_, starts) = by_list(lists, nlist);
+        starts.windows(2).map(|span| (span[1] - span[0]).div_ceil(BLOCK)).collect()
+    }
+
+    /// Rows of lists on a ring: each is nearest to one list and next nearest to one beside it.
+    fn ring(rows: usize, nlist: u32, seed: u64) -> Vec<Assigned> {
+        let mut random = SplitMix64::new(seed);
+        let each = |_| {
+            let (list, side) = (random.below(u64::from(nlist)) as u32, random.below(2) as u32 * 2);
+            Assigned { list, next: (list + nlist + side - 1) % nlist, farther: random.unit_f64() as f32 }
+        };
+        (0..rows).map(each).collect()
+    }
+
+    #[test]
+    fn most_half_empty_blocks_go() {
+        let nlist = 100;
+        for per_list in [80, 170, 400] {
+            let rows = per_list * nlist as usize;
+            let assigned = ring(rows, nlist, 7);
+            let before: Vec<u32> = assigned.iter().map(|row| row.list).collect();
+            let after = even_out(&assigned, nlist as usize);
+            let free = |lists: &[u32]| blocks(lists, nlist as usize).iter().sum::<usize>() * BLOCK - rows;
+            assert!(free(&after) * 2 < free(&before), "{} of {}", free(&after), free(&before));
+            // Those that moved are those that it costs least.
+            let moved = assigned.iter().zip(&after).filter(|(row, list)| row.list != **list);
+            let (count, farther) =
+                moved.fold((0, 0.0), |(count, sum), (row, _)| (count + 1, sum + row.farther));
+            assert!(farther < 0.3 * count as f32 && count * 10 < rows, "{farther} by {count}");
+        }
+    }
+
+    #[test]
+    fn all_rows_of_a_block_move_or_none() {
+        let row = |list: u32, next: u32, farther: f32| Assigned { list, next, farther };
+        // Two rows too many in list 0, of which one could go to list 1, which has one slot left.
+        let mut assigned: Vec<Assigned> = (0..34).map(|at| row(0, 2, at as f32)).collect();
+        assigned.extend((0..31).map(|_| row(1, 2, 1.0)));
+        assigned[20].next = 1;
+        let stays: Vec<u32> = assigned.iter().map(|row| row.list).collect();
+        assert_eq!(even_out(&assigned, 3), stays);
+        // One row less, and it goes.
+        assigned.remove(0);
+        let lists = even_out(&assigned, 3);
+        assert_eq!(lists.iter().filter(|&&list| list == 1).count(), 32);
+        assert_eq!(lists[19], 1);
+    }
+
+    proptest! {
+        #[test]
+        fn no_list_needs_more_blocks(rows in 0_usize..3000, nlist in 2_u32..40, seed: u64) {
+            let assigned = ring(rows, nlist, seed);
+            let before: Vec<u32> = assigned.iter().map(|row| row.list).collect();
+            let after = even_out(&assigned, nlist as usize);
+            prop_assert!(assigned.iter().zip(&after).all(|(row, list)| [row.list, row.next].contains(list)));
+            let pairs = blocks(&after, nlist as usize).into_iter().zip(blocks(&before, nlist as usize));
+            let mut left = 0;
+            for (after, before) in pairs {
+                prop_assert!(after <= before);
+                left += before - after;
+            }
+            prop_assert!(left > 0 || after == before);
+        }
+    }
+}
