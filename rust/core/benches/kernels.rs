@@ -162,6 +162,10 @@ impl Case {
         bench.line(kernels, dim, "l2sq_f16", nanoseconds, || {
             black_box(kernels.l2sq_f16(black_box(query), half_row));
         });
+        let byte_row = &self.codes[..dim];
+        bench.line(kernels, dim, "dot_bytes", nanoseconds, || {
+            black_box(kernels.dot_bytes(black_box(query), byte_row));
+        });
         let bytes: Vec<i8> = self.luts[0][..dim].iter().map(|&entry| entry as i8).collect();
         let mut dots = vec![0; self.codes.len() / dim];
         let products = dots.len() as f64 / 1e6;

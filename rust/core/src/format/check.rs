@@ -173,8 +173,8 @@ pub(super) fn segment(header: &Header, segment: &Segment) -> Result<(), PersistE
     finite_halves("f_rescale", &segment.f_rescale)?;
     finite_halves("f_error", &segment.f_error)?;
     let Some(ex) = &segment.ex else { return Ok(()) };
-    finite("f_add_ex", &ex.f_add)?;
-    finite("f_rescale_ex", &ex.f_rescale)?;
+    finite("f_add_ex", ex.f_add.iter().copied())?;
+    finite("f_rescale_ex", ex.f_rescale.iter().copied())?;
     match ex.f_error.iter().find(|&&bits| !bf16::from_bits(bits).is_finite()) {
         Some(bits) => Err(corrupt("f_error_ex", "the high halves of finite numbers", bits)),
         None => Ok(()),
@@ -191,7 +191,7 @@ fn finite_halves(what: &str, bits: &[u16]) -> Result<(), PersistError> {
 /// Refuses stored vectors that could not have been put into an index.
 pub(super) fn vectors(segment: &Segment) -> Result<(), PersistError> {
     match &segment.vectors {
-        Some(StoredVectors::F32(values)) => finite("vectors", values),
+        Some(StoredVectors::F32(values)) => finite("vectors", values.iter().copied()),
         Some(StoredVectors::F16(values)) => match values.iter().position(|value| !value.is_finite()) {
             Some(at) => Err(corrupt("vectors", "finite numbers", &format!("{} at {at}", values[at]))),
             None => Ok(()),
@@ -200,9 +200,9 @@ pub(super) fn vectors(segment: &Segment) -> Result<(), PersistError> {
     }
 }
 
-pub(super) fn finite(what: &str, values: &[f32]) -> Result<(), PersistError> {
-    match values.iter().position(|value| !value.is_finite()) {
-        Some(at) => Err(corrupt(what, "finite numbers", &format!("{} at {at}", values[at]))),
+pub(super) fn finite(what: &str, values: impl IntoIterator<Item = f32>) -> Result<(), PersistError> {
+    match values.into_iter().enumerate().find(|(_, value)| !value.is_finite()) {
+        Some((at, value)) => Err(corrupt(what, "finite numbers", &format!("{value} at {at}"))),
         None => Ok(()),
     }
 }

@@ -50,7 +50,7 @@ const EX_COLUMNS: [ExColumn; 4] = [
 ];
 
 /// The digest of every column but the vectors, by name.
-pub(super) fn columns(centroids: &ScalarBuffer<f32>, segments: &[Segment]) -> BTreeMap<String, String> {
+pub(super) fn columns(centroids: &ScalarBuffer<u8>, segments: &[Segment]) -> BTreeMap<String, String> {
     let mut digests = BTreeMap::new();
     for (name, bytes) in COLUMNS {
         digests.insert(name.into(), over(segments, |segment, hasher| update(hasher, bytes(segment))));
@@ -113,7 +113,7 @@ fn update_ids(hasher: &mut Hasher, ids: &Ids) {
 
 /// The digest of everything a search depends on, however it is split into segments.
 pub(crate) fn content(index: &Index) -> String {
-    content_of(index, &columns(index.router().centroids(), index.segments()))
+    content_of(index, &columns(index.router().centroids().stored(), index.segments()))
 }
 
 /// The same, where the columns' digests are already known.

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     error::{Error, PersistError, Result},
     index::Index,
+    ivf::centroids::stored_bytes,
     kernel::Kernels,
 };
 
@@ -133,7 +134,7 @@ fn gather(batches: &[RecordBatch], kernels: Kernels) -> Result<Index, PersistErr
         let (segment, matrix) = read.ok_or_else(|| {
             PersistError::Corrupt("centroids: not one list in the first row of the first batch".into())
         })?;
-        let wanted = if at == 0 { header.nlist.saturating_mul(header.padded_dim) } else { 0 };
+        let wanted = if at == 0 { stored_bytes(header.nlist, header.padded_dim) } else { 0 };
         if matrix.len() != wanted {
             return Err(corrupt("centroids", &format!("{wanted} values"), &matrix.len()));
         }
@@ -160,7 +161,7 @@ fn gather(batches: &[RecordBatch], kernels: Kernels) -> Result<Index, PersistErr
         return Err(corrupt("columns", &format!("a digest of {column}"), &"none"));
     }
     segments.iter().try_for_each(check::vectors)?;
-    let index = read::assemble(&header, centroids, segments, kernels, 0)?;
+    let index = read::assemble(&header, &centroids, segments, kernels, 0)?;
     let actual = index.digest();
     if actual != header.digest() {
         let (expected, actual) = (header.digest().into(), actual.into());

@@ -14,7 +14,10 @@ use super::{
 use crate::{
     error::{Error, PersistError, Result},
     index::Index,
-    ivf::router::Router,
+    ivf::{
+        centroids::{Centroids, stored_bytes},
+        router::Router,
+    },
     kernel::Kernels,
     segment::Segment,
 };
@@ -46,18 +49,20 @@ fn read(bytes: &Buffer, verify: bool, kernels: Kernels, mapped_bytes: usize) -> 
     if verify {
         compare(bytes, &footer, &centroids, &segments)?;
     }
-    assemble(header, centroids, segments, kernels, mapped_bytes)
+    assemble(header, &centroids, segments, kernels, mapped_bytes)
 }
 
 /// An index of segments whose values are looked at as far as a search depends on them.
 pub(super) fn assemble(
     header: &Header,
-    centroids: ScalarBuffer<f32>,
+    centroids: &ScalarBuffer<u8>,
     segments: Vec<Segment>,
     kernels: Kernels,
     mapped_bytes: usize,
 ) -> Result<Index, PersistError> {
-    check::finite("centroids", &centroids)?;
+    let centroids = Centroids::from_stored(kernels, centroids, header.nlist, header.padded_dim)
+        .ok_or_else(|| PersistError::Corrupt("centroids: not as many as the header says".into()))?;
+    check::finite("centroids", centroids.floats())?;
     for segment in &segments {
         check::segment(header, segment)?;
     }
@@ -66,8 +71,7 @@ pub(super) fn assemble(
         return Err(super::header::corrupt("len", &header.len.to_string(), &format!("{len} rows")));
     }
     let contradiction = |error: Error| PersistError::Corrupt(error.to_string());
-    let router =
-        Router::new(header.metric()?, header.rotation(), centroids, kernels).map_err(contradiction)?;
+    let router = Router::of(header.metric()?, header.rotation(), centroids);
     let index = Index::merge(router, segments).map_err(contradiction)?;
     Ok(index.with_facts(header.null_count, header.calibration.clone(), mapped_bytes))
 }
@@ -78,9 +82,9 @@ fn batch(
     footer: &Footer,
     first: bool,
     place: &Place,
-) -> Result<(Segment, ScalarBuffer<f32>), PersistError> {
-    let centroids =
-        if first { (footer.header.nlist as u64).saturating_mul(footer.header.padded_dim as u64) } else { 0 };
+) -> Result<(Segment, ScalarBuffer<u8>), PersistError> {
+    let header = &footer.header;
+    let centroids = if first { stored_bytes(header.nlist, header.padded_dim) as u64 } else { 0 };
     let meta = &bytes[place.message.clone()];
     let batch = check::message(meta, place.body.len(), &footer.schema, centroids)?;
     let body = bytes.slice_with_length(place.body.start, place.body.len());
@@ -95,7 +99,7 @@ fn batch(
 
 /// Reads what an index was opened from once more, all of it.
 pub(super) fn verify_again(index: &Index, bytes: &[u8]) -> Result<(), PersistError> {
-    compare(bytes, &Footer::parse(bytes)?, index.router().centroids(), index.segments())
+    compare(bytes, &Footer::parse(bytes)?, index.router().centroids().stored(), index.segments())
 }
 
 /// Compares the digest of all bytes with the one in the footer. If they differ, the digests of the columns tell where;
@@ -103,7 +107,7 @@ pub(super) fn verify_again(index: &Index, bytes: &[u8]) -> Result<(), PersistErr
 fn compare(
     bytes: &[u8],
     footer: &Footer,
-    centroids: &ScalarBuffer<f32>,
+    centroids: &ScalarBuffer<u8>,
     segments: &[Segment],
 ) -> Result<(), PersistError> {
     let actual = digest::file(bytes, footer.digest_at);

@@ -52,7 +52,7 @@ impl Shape {
             plain("list_id", DataType::UInt32),
             plain("first_row", DataType::UInt64),
             plain("count", DataType::UInt8),
-            Field::new(CENTROIDS, DataType::LargeList(item(DataType::Float32)), true),
+            Field::new(CENTROIDS, DataType::LargeList(item(DataType::UInt8)), true),
             of_block("rows", DataType::UInt32),
         ];
         fields.extend(self.ids.map(|ids| of_block(IDS, ids.data_type())));
@@ -102,7 +102,7 @@ pub(super) fn to_batch(
     schema: SchemaRef,
     segment: &Segment,
     blocks: Range<usize>,
-    centroids: Option<&ScalarBuffer<f32>>,
+    centroids: Option<&ScalarBuffer<u8>>,
     vectors: Option<StoredVectors>,
 ) -> Result<RecordBatch, ArrowError> {
     let (from, len) = (blocks.start, blocks.len());
@@ -162,15 +162,15 @@ fn in_blocks(values: ArrayRef, size: usize) -> Result<ArrayRef, ArrowError> {
     Ok(Arc::new(FixedSizeListArray::try_new(field, size as i32, values, None)?))
 }
 
-/// A column of nulls, but for the first row of the first batch: that is the whole matrix.
-fn centroid_column(centroids: Option<&ScalarBuffer<f32>>, len: usize) -> Result<ArrayRef, ArrowError> {
+/// A column of nulls, but for the first row of the first batch: that is all that is stored of them.
+fn centroid_column(centroids: Option<&ScalarBuffer<u8>>, len: usize) -> Result<ArrayRef, ArrowError> {
     let values = centroids.cloned().unwrap_or_default();
     let lengths = std::iter::once(values.len()).chain(std::iter::repeat_n(0, len - 1));
     let valid: Vec<bool> = (0..len).map(|row| row == 0 && centroids.is_some()).collect();
     let offsets = OffsetBuffer::from_lengths(lengths);
-    let values = Arc::new(Float32Array::new(values, None));
+    let values = Arc::new(UInt8Array::new(values, None));
     Ok(Arc::new(LargeListArray::try_new(
-        item(DataType::Float32),
+        item(DataType::UInt8),
         offsets,
         values,
         Some(NullBuffer::from(valid)),
@@ -178,7 +178,7 @@ fn centroid_column(centroids: Option<&ScalarBuffer<f32>>, len: usize) -> Result<
 }
 
 /// A record batch of the schema that [`Shape::fields`] makes, as a segment, and its centroids, if it is the first.
-pub(super) fn from_batch(batch: &RecordBatch, shape: Shape) -> Option<(Segment, ScalarBuffer<f32>)> {
+pub(super) fn from_batch(batch: &RecordBatch, shape: Shape) -> Option<(Segment, ScalarBuffer<u8>)> {
     let column = |name| batch.column_by_name(name);
     let segment = Segment {
         list_id: values::<UInt32Type>(column("list_id")?),
@@ -215,7 +215,7 @@ pub(super) fn from_batch(batch: &RecordBatch, shape: Shape) -> Option<(Segment, 
         },
     };
     let lists = column(CENTROIDS)?.as_list::<i64>();
-    let values = values::<Float32Type>(lists.values());
+    let values = values::<UInt8Type>(lists.values());
     let whole = lists.value_offsets().starts_with(&[0, values.len() as i64]);
     (whole && (values.is_empty() || lists.is_valid(0))).then_some((segment, values))
 }

@@ -230,7 +230,7 @@ fn opening_copies_nothing() {
         at.is_multiple_of(4) && at >= start && at + len <= start + bytes.len()
     };
     let segment = &opened.segments()[0];
-    let centroids = opened.router().centroids();
+    let centroids = opened.router().centroids().stored();
     assert!(inside(centroids.as_ptr().addr(), centroids.inner().len()));
     assert!(inside(segment.bin_code.as_ptr().addr(), segment.bin_code.len()));
     assert!(inside(segment.f_error.as_ptr().addr(), segment.f_error.inner().len()));

@@ -54,7 +54,7 @@ pub(super) fn write(index: &Index, writer: &mut impl Write, keep: Keep, path: &P
     let mut file = FileWriter::try_new_with_options(sealing, &schema, options).map_err(failed)?;
     for (at, (segment, blocks)) in plan.into_iter().enumerate() {
         let vectors = kept.map(|element| gather(index, segment, blocks.clone(), element)).transpose()?;
-        let centroids = (at == 0).then(|| index.router().centroids());
+        let centroids = (at == 0).then(|| index.router().centroids().stored());
         let batch = to_batch(SchemaRef::clone(&schema), segment, blocks, centroids, vectors)?;
         file.write(&batch).map_err(failed)?;
     }
@@ -75,7 +75,7 @@ pub(super) fn batches(index: &Index) -> Result<Vec<RecordBatch>> {
     let (shape, header) = describe(index, kept, &plan)?;
     let schema = shape.schema(&header)?;
     let batch = |(at, (segment, blocks)): (usize, (&Segment, Range<usize>))| {
-        let centroids = (at == 0).then(|| index.router().centroids());
+        let centroids = (at == 0).then(|| index.router().centroids().stored());
         Ok(to_batch(SchemaRef::clone(&schema), segment, blocks, centroids, segment.vectors.clone())?)
     };
     plan.into_iter().enumerate().map(batch).collect()
@@ -112,7 +112,7 @@ fn plan(index: &Index, kept: Option<Element>) -> Plan<'_> {
 /// The same for batches of `most` bytes.
 pub(super) fn plan_within(index: &Index, kept: Option<Element>, most: usize) -> Plan<'_> {
     let vectors = kept.map_or(0, |element| BLOCK * index.dim() * element.bytes());
-    let mut taken = size_of_val(&index.router().centroids()[..]);
+    let mut taken = index.router().centroids().stored().len();
     let mut plan = Vec::new();
     for segment in index.segments() {
         let mut start = 0;
@@ -158,7 +158,7 @@ pub(super) fn block_bytes(segment: &Segment, block: usize) -> usize {
 /// The header says what is in the columns, and comes first: their digests are computed before anything is written. For
 /// vectors that have to be gathered this means gathering them twice, which is cheaper than holding them.
 fn describe(index: &Index, kept: Option<Element>, plan: &Plan<'_>) -> Result<(Shape, Header)> {
-    let mut columns = digest::columns(index.router().centroids(), index.segments());
+    let mut columns = digest::columns(index.router().centroids().stored(), index.segments());
     let content = digest::content_of(index, &columns);
     if let Some(element) = kept {
         let mut hasher = Hasher::new();

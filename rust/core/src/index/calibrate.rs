@@ -262,7 +262,8 @@ impl<'a> Asked<'a> {
         let code = segment.code_of(slot, router.padded_dim());
         let signs: Vec<f32> =
             (0..router.padded_dim()).map(|at| f32::from(code[at / 8] >> (at % 8) & 1) - 0.5).collect();
-        let terms = list_terms(router.metric().family(), kernels, &self.rotated, router.centroid(list));
+        let centroid = router.centroid(list);
+        let terms = list_terms(router.metric().family(), kernels, &self.rotated, &centroid);
         let along = kernels.dot(&self.shifted, &signs);
         (factors.f_add + terms.g_add + factors.f_rescale * along, factors.f_error * terms.g_error)
     }

@@ -234,7 +234,7 @@ impl Index {
     /// Bytes of private memory it holds. A borrowed column and mapped pages are not counted: they are not its own.
     pub fn memory_bytes(&self) -> usize {
         let segments: usize = self.segments.iter().map(Segment::bytes).sum();
-        let centroids = size_of_val(&self.router.centroids()[..]);
+        let centroids = self.router.centroids().stored().len();
         let own = if self.mapped_bytes > 0 { 0 } else { segments + centroids };
         own + self.lists.bytes() + self.router.bytes() + self.by_row_bytes()
     }

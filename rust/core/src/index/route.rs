@@ -38,7 +38,7 @@ enum Way {
 impl<'a> Guide<'a> {
     pub(super) fn new(router: &'a Router, reach: Reach) -> Self {
         let way = match () {
-            () if router.has_bytes() => Way::Bytes,
+            () if router.ranks_by_bytes() => Way::Bytes,
             () if router.finds_by_code(reach.lists) => Way::Codes,
             () => Way::Exact,
         };
@@ -102,12 +102,14 @@ impl Route {
             nearest = promising(keys, keys.len());
             within = nearest_first(&mut nearest, reach, family, squared_norm);
         }
+        let centroids = router.centroids();
+        let along = centroids.along_mean(rotated);
         for at in 0..within {
             if let Some(next) = nearest[..within].get(at + AHEAD) {
-                router.fetch_centroid(next.number() as usize);
+                centroids.prefetch(next.number() as usize);
             }
             let list = nearest[at].number();
-            nearest[at] = Key::new(router.key(rotated, list as usize), list);
+            nearest[at] = Key::new(centroids.key(rotated, along, list as usize, family), list);
         }
         Self { keys: nearest, within }
     }
@@ -221,7 +223,7 @@ mod tests {
         let centroids: Vec<f32> = (0..lists).flat_map(&mut around).collect();
         let queries = (0..20).flat_map(&mut around).collect();
         let kernels = Kernels::detect().unwrap();
-        (Router::new(metric, Rotation::new(dim, 0), centroids.into(), kernels).unwrap(), queries)
+        (Router::new(metric, Rotation::new(dim, 0), &centroids, kernels).unwrap(), queries)
     }
 
     #[test]

@@ -82,13 +82,16 @@ struct Scanner<'a, 'f> {
     reach: Reach,
     tallies: Vec<Tally>,
     scratch: Vec<f32>,
+    /// Room for a centroid.
+    centroid: Vec<f32>,
 }
 
 impl<'a, 'f> Scanner<'a, 'f> {
     fn new(index: &'a Index, reach: Reach, filter: Option<&'f Filter>) -> Self {
         let router = index.router();
         let (kernels, family) = (router.kernels(), router.metric().family());
-        Self { index, filter, kernels, family, reach, tallies: Vec::new(), scratch: vec![0.0; index.dim()] }
+        let (scratch, centroid) = (vec![0.0; index.dim()], vec![0.0; router.padded_dim()]);
+        Self { index, filter, kernels, family, reach, tallies: Vec::new(), scratch, centroid }
     }
 
     /// Rotates the queries, makes their tables and finds their lists.
@@ -257,7 +260,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
     }
 
     /// What one query and one list have in common.
-    fn look(&self, visit: &Visit, asked: &Asked) -> Look {
+    fn look(&mut self, visit: &Visit, asked: &Asked) -> Look {
         let router = self.index.router();
         let squared_centroid = 2.0 * router.half_norm(visit.list as usize);
         let lengths = asked.squared_norm + squared_centroid;
@@ -265,13 +268,14 @@ impl<'a, 'f> Scanner<'a, 'f> {
             Family::L2 => 2.0f32.mul_add(visit.key, asked.squared_norm),
             Family::Ip => 2.0f32.mul_add(visit.key, lengths),
         };
-        // From inner products a distance comes with a rounding error that is relative to the lengths: too much where the
-        // lengths are much larger than the distance.
+        // From inner products a distance comes with a rounding error that is relative to the lengths, the mean centroid's
+        // among them: too much where the lengths are much larger than the distance.
         let (squared, room) = if squared < lengths * CANCELLED {
-            let squared = self.kernels.l2sq(&asked.rotated, router.centroid(visit.list as usize));
+            router.centroids().write(visit.list as usize, &mut self.centroid);
+            let squared = self.kernels.l2sq(&asked.rotated, &self.centroid);
             (squared, ROUNDING * squared)
         } else {
-            (squared, ROUNDING * lengths)
+            (squared, ROUNDING * lengths.max(router.centroids().squared_mean()))
         };
         let (g_add, room) = match self.family {
             Family::L2 => (squared, room),

@@ -7,7 +7,10 @@
 
 use std::collections::BinaryHeap;
 
-use super::order::{GROUP, mean};
+use super::{
+    centroids::Centroids,
+    order::{GROUP, mean},
+};
 use crate::{
     kernel::Kernels,
     key::Key,
@@ -29,32 +32,6 @@ const ROUNDING: f32 = 1e-5;
 /// Vectors compared with the means at once.
 const VECTORS_AT_ONCE: usize = 16;
 
-/// All centroids, row after row, and half the squared length of each.
-#[derive(Clone, Copy)]
-pub(super) struct Centroids<'a> {
-    pub(super) kernels: Kernels,
-    pub(super) dim: usize,
-    pub(super) values: &'a [f32],
-    pub(super) half_norms: &'a [f32],
-    /// What tables are shifted by: see [`super::router::Router::shift`].
-    pub(super) centre: &'a [f32],
-}
-
-impl Centroids<'_> {
-    fn of(&self, list: usize) -> &[f32] {
-        &self.values[list * self.dim..(list + 1) * self.dim]
-    }
-
-    /// See [`super::router::Router::keys`].
-    pub(super) fn key(&self, vector: &[f32], list: usize, family: Family) -> f32 {
-        let dot = self.kernels.dot(vector, self.of(list));
-        match family {
-            Family::L2 => self.half_norms[list] - dot,
-            Family::Ip => -dot,
-        }
-    }
-}
-
 /// The codes of all centroids, group after group.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Codes {
@@ -71,25 +48,31 @@ pub(super) struct Codes {
 }
 
 impl Codes {
-    pub(super) fn new(centroids: Centroids<'_>) -> Self {
-        let Centroids { kernels, dim, values, half_norms, centre } = centroids;
-        let groups = half_norms.len().div_ceil(GROUP);
+    pub(super) fn new(centroids: &Centroids) -> Self {
+        let (kernels, dim, nlist) = (centroids.kernels(), centroids.dim(), centroids.nlist());
+        let groups = nlist.div_ceil(GROUP);
         let mut codes = Self { blocks: vec![0; groups * block_bytes(dim)], ..Self::default() };
         let (mut residual, mut signs) = (vec![0.0; dim], Vec::new());
-        let mut packed = vec![0; block_bytes(dim)];
+        let (mut packed, mut values) = (vec![0; block_bytes(dim)], vec![0.0; GROUP * dim]);
         for (group, block) in codes.blocks.chunks_exact_mut(block_bytes(dim)).enumerate() {
-            let lists = group * GROUP..((group + 1) * GROUP).min(half_norms.len());
-            let mean = mean(&values[lists.start * dim..lists.end * dim], dim);
-            let shifted: Vec<f32> = mean.iter().zip(centre).map(|(mean, centre)| mean - centre).collect();
-            for (list, code) in lists.clone().zip(packed.chunks_exact_mut(code_bytes(dim))) {
-                let parts = centroids.of(list).iter().zip(&mean);
+            let lists = group * GROUP..((group + 1) * GROUP).min(nlist);
+            values.resize(lists.len() * dim, 0.0);
+            for (list, value) in lists.clone().zip(values.chunks_exact_mut(dim)) {
+                centroids.write(list, value);
+            }
+            let mean = mean(&values, dim);
+            let shifted: Vec<f32> =
+                mean.iter().zip(centroids.mean()).map(|(mean, centre)| mean - centre).collect();
+            let each = lists.clone().zip(values.chunks_exact(dim));
+            for ((list, value), code) in each.zip(packed.chunks_exact_mut(code_bytes(dim))) {
+                let parts = value.iter().zip(&mean);
                 residual.iter_mut().zip(parts).for_each(|(left, (value, mean))| *left = value - mean);
                 let around = Around { family: Family::Ip, centroid: &mean, shifted: &shifted };
                 let factors = encode_bits(kernels, around, &residual, &mut signs, code).factors();
                 codes.f_rescale.push(factors.f_rescale);
                 codes.f_error.push(factors.f_error);
                 codes.f_add_ip.push(factors.f_add);
-                codes.f_add_l2.push(factors.f_add + half_norms[list]);
+                codes.f_add_l2.push(factors.f_add + centroids.half_norms()[list]);
             }
             pack_block(&packed, lists.len(), dim, block);
             codes.squares.push(kernels.dot(&mean, &mean));
@@ -110,33 +93,29 @@ impl Codes {
     }
 
     /// The nearest list of each of several vectors, all but always.
-    pub(super) fn assign(&self, centroids: Centroids<'_>, vectors: &[f32]) -> Vec<u32> {
+    pub(super) fn assign(&self, centroids: &Centroids, vectors: &[f32]) -> Vec<u32> {
         self.nearest_of_each(centroids, vectors, 1).into_iter().map(Key::number).collect()
     }
 
     /// The `wanted` nearest lists of each of several vectors, one after the other, in no order; of all lists if those are
     /// fewer.
-    pub(super) fn nearest_of_each(
-        &self,
-        centroids: Centroids<'_>,
-        vectors: &[f32],
-        wanted: usize,
-    ) -> Vec<Key> {
+    pub(super) fn nearest_of_each(&self, centroids: &Centroids, vectors: &[f32], wanted: usize) -> Vec<Key> {
         let groups = self.squares.len();
         let mut dots = vec![0.0; VECTORS_AT_ONCE * groups];
         let (mut search, mut lut) = (Search::new(self, centroids, Family::L2, wanted), Query::default());
-        let mut lists = Vec::with_capacity(vectors.len() / centroids.dim * wanted);
-        let mut shifted = vec![0.0; centroids.dim];
-        for tile in vectors.chunks(VECTORS_AT_ONCE * centroids.dim) {
-            let dots = &mut dots[..tile.len() / centroids.dim * groups];
-            centroids.kernels.dots_tile(tile, &self.means, centroids.dim, dots);
-            for (vector, dots) in tile.chunks_exact(centroids.dim).zip(dots.chunks_exact(groups)) {
+        let (kernels, dim) = (centroids.kernels(), centroids.dim());
+        let mut lists = Vec::with_capacity(vectors.len() / dim * wanted);
+        let mut shifted = vec![0.0; dim];
+        for tile in vectors.chunks(VECTORS_AT_ONCE * dim) {
+            let dots = &mut dots[..tile.len() / dim * groups];
+            kernels.dots_tile(tile, &self.means, dim, dots);
+            for (vector, dots) in tile.chunks_exact(dim).zip(dots.chunks_exact(groups)) {
                 shifted
                     .iter_mut()
                     .zip(vector)
-                    .zip(centroids.centre)
-                    .for_each(|((to, value), centre)| *to = value - centre);
-                lut.prepare(centroids.kernels, &shifted);
+                    .zip(centroids.mean())
+                    .for_each(|((to, value), mean)| *to = value - mean);
+                lut.prepare(kernels, &shifted);
                 search.run(vector, &lut, dots);
                 lists.extend(search.best.heap.drain());
             }
@@ -147,7 +126,7 @@ impl Codes {
     /// The `wanted` most promising lists for one query, sorted, all but always.
     pub(super) fn nearest(
         &self,
-        centroids: Centroids<'_>,
+        centroids: &Centroids,
         family: Family,
         query: &[f32],
         lut: &Query,
@@ -155,7 +134,7 @@ impl Codes {
         found: &mut Vec<(f32, u32)>,
     ) {
         let mut dots = vec![0.0; self.squares.len()];
-        centroids.kernels.dots(query, &self.means, &mut dots);
+        centroids.kernels().dots(query, &self.means, &mut dots);
         let mut search = Search::new(self, centroids, family, wanted);
         search.run(query, lut, &dots);
         let mut keys = search.best.heap.into_vec();
@@ -174,7 +153,7 @@ impl Codes {
 /// Looks for the best lists of one vector after the other.
 struct Search<'a> {
     codes: &'a Codes,
-    centroids: Centroids<'a>,
+    centroids: &'a Centroids,
     family: Family,
     groups: usize,
     /// Groups by how near their means are.
@@ -183,7 +162,7 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(codes: &'a Codes, centroids: Centroids<'a>, family: Family, wanted: usize) -> Self {
+    fn new(codes: &'a Codes, centroids: &'a Centroids, family: Family, wanted: usize) -> Self {
         let all = codes.squares.len();
         let groups = (FEWEST_GROUPS + wanted.div_ceil(GROUP) * 4).max(all / ONE_IN).min(all);
         Self { codes, centroids, family, groups, order: Vec::new(), best: Best::new(wanted) }
@@ -191,7 +170,8 @@ impl<'a> Search<'a> {
 
     /// `dots` are the inner products of `vector` with the means.
     fn run(&mut self, vector: &[f32], lut: &Query, dots: &[f32]) {
-        let squared = self.centroids.kernels.dot(vector, vector);
+        let squared = self.centroids.kernels().dot(vector, vector);
+        let along = self.centroids.along_mean(vector);
         self.order.clear();
         self.order.extend(dots.iter().zip(&self.codes.squares).zip(0_u32..).map(|((dot, square), list)| {
             let value = match self.family {
@@ -209,12 +189,13 @@ impl<'a> Search<'a> {
         for at in 0..self.order.len() {
             let group = self.order[at].number() as usize;
             let apart = (squared + self.codes.squares[group] - 2.0 * dots[group]).max(0.0);
-            self.scan(vector, lut, group, ListTerms { g_add: -dots[group], g_error: apart.sqrt() });
+            self.scan((vector, along), lut, group, ListTerms { g_add: -dots[group], g_error: apart.sqrt() });
         }
     }
 
-    fn scan(&mut self, vector: &[f32], lut: &Query, group: usize, terms: ListTerms) {
-        let kernels = self.centroids.kernels;
+    /// Offers the lists of a group; a vector comes with its inner product with the mean.
+    fn scan(&mut self, (vector, along): (&[f32], f32), lut: &Query, group: usize, terms: ListTerms) {
+        let kernels = self.centroids.kernels();
         let f_add = match self.family {
             Family::L2 => &self.codes.f_add_l2,
             Family::Ip => &self.codes.f_add_ip,
@@ -228,12 +209,12 @@ impl<'a> Search<'a> {
         let room = ROUNDING * (terms.g_add.abs() + terms.g_error * terms.g_error);
         let limit = |best: &Best| best.limit + best.limit.abs() * ROUNDING + room;
         let query = QueryTerms::new(lut, terms, EPSILON, limit(&self.best));
-        let bytes = block_bytes(self.centroids.dim);
+        let bytes = block_bytes(self.centroids.dim());
         let (mut sums, mut bounds) = ([0; GROUP], BlockBounds::default());
         kernels.scan_block(&self.codes.blocks[group * bytes..(group + 1) * bytes], lut.lut(), &mut sums);
         let factors = BlockFactors { f_add, f_rescale, f_error };
         let mut lanes = kernels.bounds(&sums, &factors, &query, &mut bounds);
-        let count = (self.centroids.half_norms.len() - group * GROUP).min(GROUP);
+        let count = (self.centroids.nlist() - group * GROUP).min(GROUP);
         lanes &= u32::MAX >> (GROUP - count);
         // The most promising one first: its exact key may spare the others theirs.
         let mut next = lowest(lanes, &bounds.estimate);
@@ -241,7 +222,7 @@ impl<'a> Search<'a> {
             lanes &= !(1 << next);
             if bounds.lower[next] <= limit(&self.best) {
                 let list = group * GROUP + next;
-                let value = self.centroids.key(vector, list, self.family);
+                let value = self.centroids.key(vector, along, list, self.family);
                 self.best.offer(Key::new(value, list as u32));
             }
             next = lanes.trailing_zeros() as usize;
@@ -297,10 +278,7 @@ impl Best {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        ivf::kmeans::{assign, half_norms},
-        random::SplitMix64,
-    };
+    use crate::{ivf::kmeans::assign, random::SplitMix64};
 
     fn gaussian(random: &mut SplitMix64) -> f32 {
         let (u, v) = (1.0 - random.unit_f64(), random.unit_f64());
@@ -325,12 +303,9 @@ mod tests {
         for kernels in Kernels::available() {
             for dim in [64, 128, 384] {
                 let (values, vectors) = scene(20, dim, 1000);
-                let half_norms = half_norms(kernels, &values, dim);
-                let centre = mean(&values, dim);
-                let centroids =
-                    Centroids { kernels, dim, values: &values, half_norms: &half_norms, centre: &centre };
-                let exact = assign(kernels, &vectors, &values, &half_norms, dim);
-                let found = Codes::new(centroids).assign(centroids, &vectors);
+                let centroids = Centroids::learned(kernels, &values, dim);
+                let exact = assign(kernels, &vectors, &centroids.all(), centroids.half_norms(), dim);
+                let found = Codes::new(&centroids).assign(&centroids, &vectors);
                 let same = found.iter().zip(&exact).filter(|(found, exact)| found == exact).count();
                 assert!(same >= 995, "{same} of 1000 at {dim} dimensions");
             }
@@ -342,20 +317,19 @@ mod tests {
         let kernels = Kernels::detect().unwrap();
         let dim = 128;
         let (values, vectors) = scene(30, dim, 200);
-        let half_norms = half_norms(kernels, &values, dim);
-        let centre = mean(&values, dim);
-        let centroids = Centroids { kernels, dim, values: &values, half_norms: &half_norms, centre: &centre };
-        let codes = Codes::new(centroids);
+        let centroids = Centroids::learned(kernels, &values, dim);
+        let codes = Codes::new(&centroids);
         for family in [Family::L2, Family::Ip] {
             for wanted in [1, 10, 100] {
                 let (mut met, mut found) = (0, Vec::new());
                 for query in vectors.chunks_exact(dim) {
                     let shifted: Vec<f32> =
-                        query.iter().zip(&centre).map(|(value, centre)| value - centre).collect();
+                        query.iter().zip(centroids.mean()).map(|(value, centre)| value - centre).collect();
                     let lut = Query::new(kernels, &shifted);
-                    codes.nearest(centroids, family, query, &lut, wanted, &mut found);
-                    let mut all: Vec<Key> = (0..half_norms.len())
-                        .map(|list| Key::new(centroids.key(query, list, family), list as u32))
+                    codes.nearest(&centroids, family, query, &lut, wanted, &mut found);
+                    let along = centroids.along_mean(query);
+                    let mut all: Vec<Key> = (0..centroids.nlist())
+                        .map(|list| Key::new(centroids.key(query, along, list, family), list as u32))
                         .collect();
                     all.sort_unstable();
                     let exact: Vec<(f32, u32)> =
@@ -376,15 +350,12 @@ mod tests {
         let (values, _) = scene(2, 64, 0);
         for count in [1, 2, 31, 32, 33, 64, 65, 128] {
             let values = &values[..count * 64];
-            let half_norms = half_norms(kernels, values, 64);
-            let centroids =
-                Centroids { kernels, dim: 64, values, half_norms: &half_norms, centre: &[0.0; 64] };
-            let found = Codes::new(centroids).assign(centroids, values);
+            let centroids = Centroids::learned(kernels, values, 64);
+            let found = Codes::new(&centroids).assign(&centroids, values);
             assert!(found.into_iter().eq(0..count as u32), "{count}");
         }
         let zeros = [0.0; 64 * 40];
-        let centroids =
-            Centroids { kernels, dim: 64, values: &zeros, half_norms: &[0.0; 40], centre: &[0.0; 64] };
-        assert_eq!(Codes::new(centroids).assign(centroids, &zeros[..64 * 3]), [0, 0, 0]);
+        let centroids = Centroids::learned(kernels, &zeros, 64);
+        assert_eq!(Codes::new(&centroids).assign(&centroids, &zeros[..64 * 3]), [0, 0, 0]);
     }
 }

@@ -280,7 +280,8 @@ struct Writer<'a> {
     widened: Vec<f32>,
     scaled: Vec<f32>,
     residual: Vec<f32>,
-    /// The list's centroid less the centre.
+    /// The list's centroid, and the same less the centre.
+    centroid: Vec<f32>,
     shifted: Vec<f32>,
 }
 
@@ -295,6 +296,7 @@ impl<'a> Writer<'a> {
             widened: vec![0.0; router.dim()],
             scaled: vec![],
             residual: vec![0.0; padded],
+            centroid: vec![0.0; padded],
             shifted: vec![0.0; padded],
         }
     }
@@ -305,7 +307,9 @@ impl<'a> Writer<'a> {
         let mut columns = Columns::default();
         let (mut codes, mut coded) = (vec![0; code_bytes * BLOCK], Vec::with_capacity(BLOCK));
         for (list, span) in blocks {
-            self.router.shift(self.router.centroid(*list as usize), &mut self.shifted);
+            let centroids = self.router.centroids();
+            centroids.write(*list as usize, &mut self.centroid);
+            centroids.write_beyond(*list as usize, &mut self.shifted);
             codes.fill(0);
             coded.clear();
             let ex_start = columns.ex_code.len();
@@ -313,7 +317,7 @@ impl<'a> Writer<'a> {
             for (lane, &row) in rows[span.clone()].iter().enumerate() {
                 let code = &mut codes[lane * code_bytes..(lane + 1) * code_bytes];
                 let ex_code = &mut columns.ex_code[ex_start + lane * ex_bytes..][..ex_bytes];
-                coded.push(self.encode(row as usize, *list as usize, code, ex_code));
+                coded.push(self.encode(row as usize, code, ex_code));
             }
             let start = columns.bin_code.len();
             columns.bin_code.resize(start + code_bytes * BLOCK, 0);
@@ -328,10 +332,10 @@ impl<'a> Writer<'a> {
         columns
     }
 
-    fn encode(&mut self, row: usize, list: usize, code: &mut [u8], ex_code: &mut [u8]) -> Coded {
+    fn encode(&mut self, row: usize, code: &mut [u8], ex_code: &mut [u8]) -> Coded {
         let (router, vector) = (self.router, self.vectors.row(row, &mut self.widened));
         router.project(vector, &mut self.scaled, &mut self.residual);
-        let centroid = router.centroid(list);
+        let centroid = &self.centroid;
         self.residual.iter_mut().zip(centroid).for_each(|(value, centre)| *value -= centre);
         let around = Around { family: router.metric().family(), centroid, shifted: &self.shifted };
         self.encoder.encode(around, &self.residual, code, ex_code)

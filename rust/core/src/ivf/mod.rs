@@ -4,11 +4,13 @@
 //! then serves for routing and for coding.
 
 mod bytes;
+pub mod centroids;
 mod codes;
 pub mod encode;
 mod halve;
 mod hierarchy;
 mod kmeans;
 mod order;
+mod project;
 pub mod router;
 mod tails;

@@ -1,18 +1,10 @@
 //! Centroids, and which of them are near a vector.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
-use arrow_buffer::ScalarBuffer;
+use std::sync::Arc;
 
 pub use super::bytes::KeyScratch;
-use super::{
-    bytes::Bytes,
-    codes::{Centroids, Codes},
-    hierarchy,
-    kmeans::{self, Trainer, half_norms},
-};
+use super::{centroids::Centroids, codes::Codes, hierarchy, kmeans::Trainer, project::Projection};
 use crate::{
-    distance::normalise,
     error::{Error, Result},
     kernel::Kernels,
     key::Key,
@@ -37,19 +29,10 @@ const CODED_SHARE: usize = 8;
 /// Where a vector goes: a rotation and the centroids in the rotated space.
 #[derive(Clone, Debug)]
 pub struct Router {
-    metric: Metric,
-    rotation: Rotation,
-    /// `nlist * padded_dim` values.
-    centroids: ScalarBuffer<f32>,
-    /// Half the squared length of each centroid.
-    half_norms: Vec<f32>,
-    /// The mean of the centroids.
-    centre: Vec<f32>,
+    projection: Projection,
+    centroids: Arc<Centroids>,
     /// What finds the nearest of many centroids.
     codes: Option<Arc<Codes>>,
-    /// What ranks all of them.
-    bytes: Option<Arc<Bytes>>,
-    kernels: Kernels,
 }
 
 /// Where a row belongs, and where it could.
@@ -75,95 +58,75 @@ pub struct RouterParams {
 }
 
 impl Router {
-    /// A router from stored centroids.
+    /// A router from learned centroids, `padded_dim` numbers each, which are rounded ([`Centroids::learned`]).
     ///
     /// # Errors
-    /// [`Error::InvalidParameter`] when the centroids are not a whole number of rotated vectors, at least one.
-    pub fn new(
-        metric: Metric,
-        rotation: Rotation,
-        centroids: ScalarBuffer<f32>,
-        kernels: Kernels,
-    ) -> Result<Self> {
+    /// [`Error::InvalidParameter`] when they are not a whole number of rotated vectors, at least one.
+    pub fn new(metric: Metric, rotation: Rotation, centroids: &[f32], kernels: Kernels) -> Result<Self> {
         let padded = rotation.padded_dim();
         if centroids.is_empty() || !centroids.len().is_multiple_of(padded) {
             let expected = format!("a positive multiple of {padded} values");
             return Err(Error::invalid_parameter("centroids", expected, centroids.len().to_string()));
         }
-        let half_norms = half_norms(kernels, &centroids, padded);
-        let centre = centre_of(&centroids, padded);
-        let mut router =
-            Self { metric, rotation, centroids, half_norms, centre, codes: None, bytes: None, kernels };
-        if router.nlist() >= CODED_FROM {
-            router.codes = Some(Arc::new(Codes::new(router.all())));
-        }
-        if router.nlist() >= BYTES_FROM && router.centroids.len() <= BYTES_UP_TO {
-            router.bytes = Some(Arc::new(Bytes::new(router.all())));
-        }
-        Ok(router)
+        Ok(Self::of(metric, rotation, Centroids::learned(kernels, centroids, padded)))
     }
 
-    fn all(&self) -> Centroids<'_> {
-        let (kernels, dim) = (self.kernels, self.padded_dim());
-        let (values, half_norms, centre) = (&self.centroids, &self.half_norms, &self.centre);
-        Centroids { kernels, dim, values, half_norms, centre }
+    /// A router from centroids that have `padded_dim` numbers each.
+    pub(crate) fn of(metric: Metric, rotation: Rotation, centroids: Centroids) -> Self {
+        let codes = (centroids.nlist() >= CODED_FROM).then(|| Arc::new(Codes::new(&centroids)));
+        Self { projection: Projection { metric, rotation }, centroids: Arc::new(centroids), codes }
     }
 
     /// The distance to be searched by.
     pub fn metric(&self) -> Metric {
-        self.metric
+        self.projection.metric
     }
 
     /// The kernels this router was made with.
     pub fn kernels(&self) -> Kernels {
-        self.kernels
+        self.centroids.kernels()
     }
 
     /// The rotation.
     pub fn rotation(&self) -> &Rotation {
-        &self.rotation
+        &self.projection.rotation
     }
 
     /// Elements of a vector outside.
     pub fn dim(&self) -> usize {
-        self.rotation.dim()
+        self.rotation().dim()
     }
 
     /// Elements of a rotated vector.
     pub fn padded_dim(&self) -> usize {
-        self.rotation.padded_dim()
+        self.rotation().padded_dim()
     }
 
     /// The number of lists.
     pub fn nlist(&self) -> usize {
-        self.half_norms.len()
+        self.centroids.nlist()
     }
 
-    /// All centroids, rotated, list after list.
-    pub fn centroids(&self) -> &ScalarBuffer<f32> {
+    /// The centroids of all lists, rotated.
+    pub fn centroids(&self) -> &Centroids {
         &self.centroids
     }
 
     /// One centroid, rotated.
-    pub fn centroid(&self, list: usize) -> &[f32] {
-        let padded = self.padded_dim();
-        &self.centroids[list * padded..(list + 1) * padded]
-    }
-
-    /// Asks for the memory of one centroid before it is needed.
-    pub fn fetch_centroid(&self, list: usize) {
-        let bytes = self.padded_dim() * size_of::<f32>();
-        self.kernels.prefetch(&self.centroids.inner()[list * bytes..(list + 1) * bytes]);
+    pub fn centroid(&self, list: usize) -> Vec<f32> {
+        let mut centroid = vec![0.0; self.padded_dim()];
+        self.centroids.write(list, &mut centroid);
+        centroid
     }
 
     /// The mean of the centroids, which queries are shifted by before they meet a code.
     pub fn centre(&self) -> &[f32] {
-        &self.centre
+        self.centroids.mean()
     }
 
     /// A rotated vector less [`Router::centre`].
     pub fn shift(&self, rotated: &[f32], out: &mut [f32]) {
-        for ((out, value), centre) in out.iter_mut().zip(rotated).zip(&self.centre) {
+        for ((out, value), centre) in out.iter_mut().zip(rotated).zip(self.centre()) {
             *out = value - centre;
         }
     }
@@ -171,14 +134,7 @@ impl Router {
     /// Brings a vector into the space of the centroids: unit length if the metric asks for it, then rotated.
     /// `scratch` holds `dim` values, `out` takes `padded_dim`.
     pub fn project(&self, vector: &[f32], scratch: &mut Vec<f32>, out: &mut [f32]) {
-        if self.metric.normalises() {
-            scratch.clear();
-            scratch.extend_from_slice(vector);
-            normalise(self.kernels, scratch);
-            self.rotation.rotate(self.kernels, scratch, out);
-        } else {
-            self.rotation.rotate(self.kernels, vector, out);
-        }
+        self.projection.one(self.kernels(), vector, scratch, out);
     }
 
     /// The list of each of several projected rows: the centroid nearest by Euclidean distance, the first of equals.
@@ -186,8 +142,8 @@ impl Router {
     /// With many lists, a row in a few hundred goes to one that is not the nearest but nearly so.
     pub fn assign(&self, rows: &[f32]) -> Vec<u32> {
         match &self.codes {
-            Some(codes) => codes.assign(self.all(), rows),
-            None => kmeans::assign(self.kernels, rows, &self.centroids, &self.half_norms, self.padded_dim()),
+            Some(codes) => codes.assign(&self.centroids, rows),
+            None => self.assign_twice(rows).into_iter().map(|row| row.list).collect(),
         }
     }
 
@@ -201,15 +157,14 @@ impl Router {
             return vec![Assigned { list: 0, next: 0, farther: 0.0 }; rows.len() / self.padded_dim()];
         }
         if let Some(codes) = &self.codes {
-            let found = codes.nearest_of_each(self.all(), rows, 2);
+            let found = codes.nearest_of_each(&self.centroids, rows, 2);
             return found.as_chunks().0.iter().map(|&[a, b]| both(a, b)).collect();
         }
-        let mut dots = vec![0.0; self.nlist()];
         let nearest = rows.chunks_exact(self.padded_dim()).map(|row| {
-            self.kernels.dots_tile(row, &self.centroids, self.padded_dim(), &mut dots);
-            let keys = self.half_norms.iter().zip(&dots).zip(0_u32..);
-            let mut keys = keys.map(|((norm, dot), list)| Key::new(norm - dot, list));
-            let first = [keys.next(), keys.next()].map(|key| key.unwrap_or(Key::new(f32::INFINITY, 0)));
+            let along = self.centroids.along_mean(row);
+            let key = |list| Key::new(self.centroids.key(row, along, list as usize, Family::L2), list);
+            let first = [key(0), key(1)];
+            let keys = (2..self.nlist() as u32).map(key);
             let (near, next) = keys
                 .fold((first[0].min(first[1]), first[0].max(first[1])), |(near, next), key| {
                     (near.min(key), next.min(near.max(key)))
@@ -227,12 +182,12 @@ impl Router {
     /// The group of lists that a projected vector is nearest to; groups near each other have numbers near each other.
     /// Without groups ([`Router::has_regions`]) it is always the first.
     pub fn region(&self, projected: &[f32], dots: &mut Vec<f32>) -> u32 {
-        self.codes.as_ref().map_or(0, |codes| codes.nearest_group(self.kernels, projected, dots))
+        self.codes.as_ref().map_or(0, |codes| codes.nearest_group(self.kernels(), projected, dots))
     }
 
     /// Half the squared length of a centroid.
     pub fn half_norm(&self, list: usize) -> f32 {
-        self.half_norms[list]
+        self.centroids.half_norms()[list]
     }
 
     /// A key for each list that sorts the most promising first, for several projected queries: `nlist` keys each.
@@ -248,23 +203,19 @@ impl Router {
 
     /// The keys of several projected queries, `nlist` for each: those of [`Router::keys`], to the last bit.
     pub fn keys_tile(&self, queries: &[f32], out: &mut [f32]) {
-        self.kernels.dots_tile(queries, &self.centroids, self.padded_dim(), out);
-        for keys in out.chunks_exact_mut(self.nlist()) {
-            match self.metric.family() {
-                Family::L2 => {
-                    keys.iter_mut().zip(&self.half_norms).for_each(|(key, norm)| *key = norm - *key);
-                }
-                Family::Ip => {
-                    for key in keys {
-                        *key = -*key;
-                    }
-                }
+        let (dim, nlist) = (self.padded_dim(), self.nlist());
+        let along: Vec<f32> =
+            queries.chunks_exact(dim).map(|query| self.centroids.along_mean(query)).collect();
+        for list in 0..nlist {
+            let queries = queries.chunks_exact(dim).zip(&along);
+            for ((query, &along), keys) in queries.zip(out.chunks_exact_mut(nlist)) {
+                keys[list] = self.centroids.key(query, along, list, self.metric().family());
             }
         }
     }
 
     /// Nearly the keys of [`Router::keys_tile`], by bytes, of several queries and the same shifted ([`Router::shift`]): good for
-    /// ranking lists. Without bytes ([`Router::has_bytes`]) the keys are left alone.
+    /// ranking lists, where that is quick ([`Router::ranks_by_bytes`]).
     pub fn nearly_keys_tile(
         &self,
         queries: &[f32],
@@ -272,19 +223,12 @@ impl Router {
         scratch: &mut KeyScratch,
         keys: &mut Vec<f32>,
     ) {
-        if let Some(bytes) = &self.bytes {
-            bytes.keys_tile(self.all(), self.metric.family(), queries, shifted, scratch, keys);
-        }
+        self.centroids.nearly_keys(self.metric().family(), queries, shifted, scratch, keys);
     }
 
-    /// Whether lists can be ranked by bytes.
-    pub fn has_bytes(&self) -> bool {
-        self.bytes.is_some()
-    }
-
-    /// The key of one list, as in [`Router::keys`].
-    pub fn key(&self, query: &[f32], list: usize) -> f32 {
-        self.all().key(query, list, self.metric.family())
+    /// Whether all lists are best ranked by bytes: they are many, and stay in the second cache.
+    pub fn ranks_by_bytes(&self) -> bool {
+        self.nlist() >= BYTES_FROM && self.nlist() * self.padded_dim() <= BYTES_UP_TO
     }
 
     /// Whether [`Router::nearest`] is the way to find so many lists of one query.
@@ -300,30 +244,17 @@ impl Router {
     pub fn nearest(&self, query: &[f32], lut: &Query, wanted: usize, found: &mut Vec<(f32, u32)>) {
         let wanted = wanted.clamp(1, self.nlist());
         if let Some(codes) = self.codes.as_ref().filter(|_| self.finds_by_code(wanted)) {
-            return codes.nearest(self.all(), self.metric.family(), query, lut, wanted, found);
+            return codes.nearest(&self.centroids, self.metric().family(), query, lut, wanted, found);
         }
         self.keys(query, found);
         found.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         found.truncate(wanted);
     }
 
-    /// Bytes of memory that the router holds besides the centroids.
+    /// Bytes of memory that the router holds besides what is stored of the centroids.
     pub fn bytes(&self) -> usize {
-        size_of_val(&self.half_norms[..])
-            + size_of_val(&self.centre[..])
-            + self.codes.as_ref().map_or(0, |codes| codes.bytes())
-            + self.bytes.as_ref().map_or(0, |bytes| bytes.bytes())
+        self.centroids.derived_bytes() + self.codes.as_ref().map_or(0, |codes| codes.bytes())
     }
-}
-
-/// The mean of some rows, added up in their order in `f64`.
-fn centre_of(rows: &[f32], dim: usize) -> Vec<f32> {
-    let mut sum = vec![0.0_f64; dim];
-    for row in rows.chunks_exact(dim) {
-        sum.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
-    }
-    let count = (rows.len() / dim) as f64;
-    sum.into_iter().map(|sum| (sum / count) as f32).collect()
 }
 
 /// Learns a router from a sample of vectors, which are only read.
@@ -349,40 +280,12 @@ pub fn train_router(
     }
     let rotation = Rotation::new(sample.dim(), params.seed);
     let padded = rotation.padded_dim();
-    // A router without lists only projects; it becomes whole once the centroids are known.
-    let blank = Router {
-        metric: params.metric,
-        rotation,
-        centroids: ScalarBuffer::default(),
-        half_norms: vec![],
-        centre: vec![],
-        codes: None,
-        bytes: None,
-        kernels,
-    };
-    let projected = project_rows(&blank, sample, &rows, pool)?;
+    let projection = Projection { metric: params.metric, rotation };
+    let projected = projection.rows(kernels, sample, &rows, pool)?;
     let nlist = params.nlist.min(rows.len());
     let trainer = Trainer { kernels, dim: padded, pool, monitor };
     let centroids = hierarchy::train(trainer, &projected, nlist, params.seed)?;
-    Router::new(params.metric, blank.rotation, ScalarBuffer::from(centroids), kernels)
-}
-
-fn project_rows(router: &Router, vectors: &Vectors, rows: &[usize], pool: &Pool) -> Result<Vec<f32>> {
-    const TILE: usize = 256;
-    let padded = router.padded_dim();
-    let mut projected = vec![0.0; rows.len() * padded];
-    // Each task writes to its own place: tiles that are put together afterwards would be in memory twice.
-    let places: Vec<Mutex<&mut [f32]>> = projected.chunks_mut(TILE * padded).map(Mutex::new).collect();
-    pool.map(places.len(), |tile| {
-        let mut place = places[tile].lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut widened, mut scratch) = (vec![0.0; vectors.dim()], Vec::new());
-        for (&row, target) in rows[tile * TILE..].iter().zip(place.chunks_exact_mut(padded)) {
-            router.project(vectors.row(row, &mut widened), &mut scratch, target);
-        }
-        Ok(())
-    })?;
-    drop(places);
-    Ok(projected)
+    Router::new(params.metric, projection.rotation, &centroids, kernels)
 }
 
 #[cfg(test)]
@@ -404,7 +307,7 @@ mod tests {
 
     fn projected(router: &Router, vectors: &Vectors) -> Vec<f32> {
         let rows: Vec<usize> = (0..vectors.len()).collect();
-        project_rows(router, vectors, &rows, &Pool::Inline).unwrap()
+        router.projection.rows(router.kernels(), vectors, &rows, &Pool::Inline).unwrap()
     }
 
     #[test]
@@ -434,8 +337,9 @@ mod tests {
             assert_eq!(lists, router.assign(&projected));
             let mut met = 0;
             for (row, found) in projected.chunks_exact(router.padded_dim()).zip(&twice) {
+                let along = router.centroids().along_mean(row);
                 let mut keys: Vec<(f32, u32)> = (0..nlist as u32)
-                    .map(|list| (router.all().key(row, list as usize, Family::L2), list))
+                    .map(|list| (router.centroids().key(row, along, list as usize, Family::L2), list))
                     .collect();
                 keys.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
                 let next = keys.get(1).unwrap_or(&keys[0]);
@@ -452,7 +356,7 @@ mod tests {
         let rows = projected(&router, &vectors);
         let found = |kernels| {
             let router =
-                Router::new(Metric::L2Sq, router.rotation.clone(), router.centroids.clone(), kernels)
+                Router::new(Metric::L2Sq, router.rotation().clone(), &router.centroids().all(), kernels)
                     .unwrap();
             let mut nearest = Vec::new();
             router.nearest(&rows[..64], &Query::new(kernels, &rows[..64]), 9, &mut nearest);

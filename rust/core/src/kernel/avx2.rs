@@ -21,6 +21,7 @@ pub(super) static TABLE: Table = Table {
     l2sq,
     dot_f16,
     l2sq_f16,
+    dot_bytes,
     dots_tile: tile::dots_tile,
     l2sq_tile: tile::l2sq_tile,
     multiply,
@@ -98,6 +99,26 @@ fn sum_f16<const SQUARED: bool>(a: &[f32], b: &[f16]) -> f32 {
         filled[..b_rest.len()].copy_from_slice(b_rest);
         for (p, lanes) in lanes.iter_mut().enumerate() {
             *lanes = step::<SQUARED>(load_rest(a_rest, p), load_part_halves(&filled, p), *lanes);
+        }
+    }
+    fold(lanes)
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn dot_bytes(a: &[f32], b: &[u8]) -> f32 {
+    let len = a.len().min(b.len());
+    let (a, a_rest) = a[..len].as_chunks::<32>();
+    let (b, b_rest) = b[..len].as_chunks::<32>();
+    let mut lanes = [_mm256_setzero_ps(); 4];
+    for (a, b) in a.iter().zip(b) {
+        for (p, lanes) in lanes.iter_mut().enumerate() {
+            *lanes = step::<false>(load_part(a, p), load_part_bytes(b, p), *lanes);
+        }
+    }
+    if !a_rest.is_empty() {
+        let filled = scalar::zero_filled(b_rest);
+        for (p, lanes) in lanes.iter_mut().enumerate() {
+            *lanes = step::<false>(load_rest(a_rest, p), load_part_bytes(&filled, p), *lanes);
         }
     }
     fold(lanes)
@@ -227,6 +248,16 @@ fn load_part_halves(block: &[u16; 32], p: usize) -> __m256 {
     let halves = part(block, p);
     // SAFETY: the array has the 16 bytes that are read, and the load asks for no alignment.
     _mm256_cvtph_ps(unsafe { _mm_loadu_si128(halves.as_ptr().cast()) })
+}
+
+/// Bytes `8 p .. 8 p + 8` of a block as the numbers they stand for.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn load_part_bytes(block: &[u8; 32], p: usize) -> __m256 {
+    let bytes = part(block, p);
+    // SAFETY: the array has the 8 bytes that are read, and the load asks for no alignment.
+    let wide = _mm256_cvtepu8_epi32(unsafe { _mm_loadl_epi64(bytes.as_ptr().cast()) });
+    _mm256_sub_ps(_mm256_cvtepi32_ps(wide), _mm256_set1_ps(scalar::ZERO_BYTE))
 }
 
 /// Elements `8 p .. 8 p + 8` of a block that is not full, zeros where it ends.

@@ -31,6 +31,7 @@ const PLAIN: Table = Table {
     l2sq,
     dot_f16,
     l2sq_f16,
+    dot_bytes,
     dots_tile: tile::dots_tile,
     l2sq_tile: tile::l2sq_tile,
     multiply,
@@ -108,6 +109,26 @@ fn sum_f16<const SQUARED: bool>(a: &[f32], b: &[f16]) -> f32 {
         filled[..b_rest.len()].copy_from_slice(b_rest);
         for (p, lanes) in lanes.iter_mut().enumerate() {
             *lanes = step::<SQUARED>(load_rest(a_rest, p), load_part_halves(&filled, p), *lanes);
+        }
+    }
+    fold(lanes)
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
+fn dot_bytes(a: &[f32], b: &[u8]) -> f32 {
+    let len = a.len().min(b.len());
+    let (a, a_rest) = a[..len].as_chunks::<32>();
+    let (b, b_rest) = b[..len].as_chunks::<32>();
+    let mut lanes = [_mm512_setzero_ps(); 2];
+    for (a, b) in a.iter().zip(b) {
+        for (p, lanes) in lanes.iter_mut().enumerate() {
+            *lanes = step::<false>(load_part(a, p), load_part_bytes(b, p), *lanes);
+        }
+    }
+    if !a_rest.is_empty() {
+        let filled = scalar::zero_filled(b_rest);
+        for (p, lanes) in lanes.iter_mut().enumerate() {
+            *lanes = step::<false>(load_rest(a_rest, p), load_part_bytes(&filled, p), *lanes);
         }
     }
     fold(lanes)
@@ -222,6 +243,14 @@ fn load_part_halves(block: &[u16; 32], p: usize) -> __m512 {
     let halves = part(block, p);
     // SAFETY: the array has the 32 bytes that are read, and the load asks for no alignment.
     _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(halves.as_ptr().cast()) })
+}
+
+/// Bytes `16 p .. 16 p + 16` of a block as the numbers they stand for.
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn load_part_bytes(block: &[u8; 32], p: usize) -> __m512 {
+    let wide = _mm512_cvtepi32_ps(load_bytes_wide(part(block, p)));
+    _mm512_sub_ps(wide, _mm512_set1_ps(scalar::ZERO_BYTE))
 }
 
 /// Elements `16 p .. 16 p + 16` of a block that is not full, zeros where it ends.

@@ -74,6 +74,7 @@ struct Table {
     l2sq: unsafe fn(&[f32], &[f32]) -> f32,
     dot_f16: unsafe fn(&[f32], &[f16]) -> f32,
     l2sq_f16: unsafe fn(&[f32], &[f16]) -> f32,
+    dot_bytes: unsafe fn(&[f32], &[u8]) -> f32,
     dots_tile: Tile,
     l2sq_tile: Tile,
     multiply: unsafe fn(&mut [f32], &[f32]),
@@ -203,6 +204,14 @@ impl Kernels {
         debug_assert_eq!(a.len(), b.len());
         // SAFETY: `self` exists, so the CPU has the level.
         unsafe { (self.table.l2sq_f16)(a, b) }
+    }
+
+    /// [`Kernels::dot`] with whole numbers in bytes, 128 standing for 0: the same bits as for `b_i - 128` as floats.
+    #[inline]
+    pub fn dot_bytes(self, a: &[f32], b: &[u8]) -> f32 {
+        debug_assert_eq!(a.len(), b.len());
+        // SAFETY: `self` exists, so the CPU has the level.
+        unsafe { (self.table.dot_bytes)(a, b) }
     }
 
     /// The inner product of `query` with each of `rows` (row-major, `query.len()` numbers each), one per `out`.

@@ -23,6 +23,7 @@ pub(super) static TABLE: Table = Table {
     l2sq,
     dot_f16,
     l2sq_f16,
+    dot_bytes,
     dots_tile: tile::dots_tile,
     l2sq_tile: tile::l2sq_tile,
     multiply: scalar::multiply,
@@ -103,6 +104,47 @@ fn sum_f16<const SQUARED: bool>(a: &[f32], b: &[f16]) -> f32 {
         }
     }
     fold(lanes)
+}
+
+#[target_feature(enable = "neon")]
+fn dot_bytes(a: &[f32], b: &[u8]) -> f32 {
+    let len = a.len().min(b.len());
+    let (a, a_rest) = a[..len].as_chunks::<32>();
+    let (b, b_rest) = b[..len].as_chunks::<32>();
+    let mut lanes = [vdupq_n_f32(0.0); 8];
+    for (a, b) in a.iter().zip(b) {
+        add_bytes(a, b, &mut lanes);
+    }
+    if !a_rest.is_empty() {
+        add_bytes(&scalar::zero_filled(a_rest), &scalar::zero_filled(b_rest), &mut lanes);
+    }
+    fold(lanes)
+}
+
+/// One more pair of a float and a byte in each lane.
+#[target_feature(enable = "neon")]
+#[inline]
+fn add_bytes(a: &[f32; 32], b: &[u8; 32], lanes: &mut Lanes) {
+    for (half, lanes) in lanes.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        let numbers = numbers_in(&b.as_chunks::<16>().0[half]);
+        for (p, (lanes, b)) in lanes.iter_mut().zip(numbers).enumerate() {
+            *lanes = step::<false>(load_part(a, 4 * half + p), b, *lanes);
+        }
+    }
+}
+
+/// What sixteen bytes stand for, four by four.
+#[target_feature(enable = "neon")]
+#[inline]
+fn numbers_in(bytes: &[u8; 16]) -> [float32x4_t; 4] {
+    let bytes = load_bytes(bytes);
+    let (low, high) = (vmovl_u8(vget_low_u8(bytes)), vmovl_u8(vget_high_u8(bytes)));
+    let fours = [vget_low_u16(low), vget_high_u16(low), vget_low_u16(high), vget_high_u16(high)];
+    let mut numbers = [vdupq_n_f32(0.0); 4];
+    for (number, four) in numbers.iter_mut().zip(fours) {
+        *number = vsubq_f32(vcvtq_f32_u32(vmovl_u16(four)), vdupq_n_f32(scalar::ZERO_BYTE));
+    }
+    numbers
 }
 
 /// One more pair of numbers in each lane: its product, or the square of its difference.

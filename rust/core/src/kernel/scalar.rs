@@ -11,6 +11,7 @@ pub(super) static TABLE: Table = Table {
     l2sq,
     dot_f16,
     l2sq_f16,
+    dot_bytes,
     dots_tile,
     l2sq_tile,
     multiply,
@@ -29,6 +30,8 @@ pub(super) static TABLE: Table = Table {
 };
 
 const LANES: usize = 32;
+/// The byte that stands for 0 in [`dot_bytes`].
+pub(super) const ZERO_BYTE: f32 = 128.0;
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     sum_lanes(a, b, f32::mul_add)
@@ -44,6 +47,10 @@ fn dot_f16(a: &[f32], b: &[f16]) -> f32 {
 
 fn l2sq_f16(a: &[f32], b: &[f16]) -> f32 {
     sum_lanes(a, b, |x, y, lane| square_of_difference(x, y.to_f32(), lane))
+}
+
+fn dot_bytes(a: &[f32], b: &[u8]) -> f32 {
+    sum_lanes(a, b, |x, y, lane| x.mul_add(f32::from(y) - ZERO_BYTE, lane))
 }
 
 fn square_of_difference(x: f32, y: f32, lane: f32) -> f32 {

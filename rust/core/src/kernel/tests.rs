@@ -44,12 +44,16 @@ fn float_sums_are_equal_to_the_bit() {
         let from = dim % 2;
         let (a, b) = (&a[from..][..dim], &b[from..][..dim]);
         let (halves, widened) = (&halves[from..][..dim], &widened[from..][..dim]);
+        let bytes: Vec<u8> = (0..=dim).map(|_| random.below(256) as u8).collect();
+        let bytes = &bytes[from..][..dim];
+        let numbers: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte) - 128.0).collect();
         for kernels in Kernels::available() {
             let pairs = [
                 (kernels.dot(a, b), scalar().dot(a, b)),
                 (kernels.l2sq(a, b), scalar().l2sq(a, b)),
                 (kernels.dot_f16(a, halves), scalar().dot(a, widened)),
                 (kernels.l2sq_f16(a, halves), scalar().l2sq(a, widened)),
+                (kernels.dot_bytes(a, bytes), scalar().dot(a, &numbers)),
             ];
             for (index, (found, expected)) in pairs.into_iter().enumerate() {
                 assert_eq!(found.to_bits(), expected.to_bits(), "{kernels:?} {dim} {index}");
@@ -271,6 +275,7 @@ fn lengths_that_do_not_fit_stay_inside() {
             let halves = vec![f16::ONE; lens[2]];
             assert_eq!(kernels.dot_f16(&a, &halves).to_bits(), scalar().dot_f16(&a, &halves).to_bits());
             assert_eq!(kernels.l2sq_f16(&a, &halves).to_bits(), scalar().l2sq_f16(&a, &halves).to_bits());
+            assert_eq!(kernels.dot_bytes(&a, &bytes).to_bits(), scalar().dot_bytes(&a, &bytes).to_bits());
             kernels.prefetch(&bytes);
             let lut = vec![63; lens[0]];
             kernels.scan_block(&bytes, &lut, &mut [0; BLOCK]);

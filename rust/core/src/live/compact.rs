@@ -257,7 +257,7 @@ impl Snapshot {
             }
             router.project(&vector, &mut scratch, &mut projected);
             let list = router.assign(&projected).first().copied().unwrap_or(0);
-            sum += f64::from(router.kernels().l2sq(&projected, router.centroid(list as usize)));
+            sum += f64::from(router.kernels().l2sq(&projected, &router.centroid(list as usize)));
             count += 1;
         }
         (count > 0).then(|| sum / f64::from(count))
