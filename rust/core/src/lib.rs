@@ -43,6 +43,7 @@ pub mod recall;
 mod repack;
 pub mod replace;
 pub mod rotate;
+pub mod row_numbers;
 pub mod segment;
 pub mod topk;
 pub mod vectors;

@@ -4,7 +4,8 @@ use arrow_buffer::Buffer;
 
 use crate::{
     ids::{Id, IdType, Ids},
-    rabitq::{BLOCK, Factors, HalfBlock, block_bytes, code_bytes, pack_block, unpack},
+    rabitq::{BLOCK, Factors, HalfBlock, block_bytes, code_bytes, pack_block, scale_byte, unpack},
+    row_numbers::RowNumbers,
     segment::{ExCodes, Segment, StoredVectors},
 };
 
@@ -39,25 +40,26 @@ pub(crate) fn repack(
         let near = block.iter().all(|entry| u32::try_from(entry.row - base).is_ok());
         if near { base } else { block[0].row }
     };
+    let rows: Vec<u32> = blocks
+        .iter()
+        .flat_map(|block| {
+            let first_row = first_row(block);
+            padded(block).map(move |entry| entry.map_or(0, |entry| (entry.row - first_row) as u32))
+        })
+        .collect();
     let slots = || blocks.iter().flat_map(|block| padded(block));
     let factors: Vec<HalfBlock> = blocks.iter().map(|block| factors(parts, block)).collect();
     Segment {
         list_id: blocks.iter().map(|block| block[0].list).collect(),
         first_row: blocks.iter().map(|block| first_row(block)).collect(),
         count: blocks.iter().map(|block| block.len() as u8).collect(),
-        rows: blocks
-            .iter()
-            .flat_map(|block| {
-                let first_row = first_row(block);
-                padded(block).map(move |entry| entry.map_or(0, |entry| (entry.row - first_row) as u32))
-            })
-            .collect(),
+        rows: RowNumbers::pack(&rows),
         ids: ids(parts, slots()),
         bin_code: codes(parts, &blocks, padded_dim),
         f_add: factors.iter().flat_map(|factors| factors.f_add).collect(),
         f_rescale: factors.iter().flat_map(|factors| factors.f_rescale).collect(),
         f_error: factors.iter().flat_map(|factors| factors.f_error).collect(),
-        scales: factors.iter().flat_map(|factors| factors.scale).collect(),
+        scales: factors.iter().flat_map(|factors| factors.scale.map(scale_byte)).collect(),
         ex: ex(parts, slots()),
         vectors: vectors(parts, slots(), dim),
     }

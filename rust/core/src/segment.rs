@@ -8,7 +8,8 @@ use half::{bf16, f16, slice::HalfFloatSliceExt};
 
 use crate::{
     ids::{Id, Ids},
-    rabitq::{BLOCK, Factors, HalfFactors, block_bytes, code_bytes, ex_bytes, unpack},
+    rabitq::{BLOCK, Factors, HalfFactors, block_bytes, code_bytes, ex_bytes, scale_of, unpack},
+    row_numbers::RowNumbers,
     vectors::Element,
 };
 
@@ -22,7 +23,7 @@ pub struct Segment {
     /// How many of each block's 32 slots are taken.
     pub count: ScalarBuffer<u8>,
     /// Row numbers, 32 per block, relative to `first_row`; 0 in slots not taken.
-    pub rows: ScalarBuffer<u32>,
+    pub rows: RowNumbers,
     /// The user's ids, 32 per block, if there are any besides row numbers; 0 or "" in slots not taken.
     pub ids: Option<Ids>,
     /// 1-bit codes as [`crate::rabitq::pack_block`] lays them out, `4 * padded_dim` bytes per block.
@@ -33,8 +34,8 @@ pub struct Segment {
     pub f_rescale: ScalarBuffer<u16>,
     /// The error bound per unit of epsilon and of the query's distance to the centroid, 32 per block.
     pub f_error: ScalarBuffer<u16>,
-    /// What the three are multiplied by, 3 per block, see [`crate::rabitq::HalfBlock`].
-    pub scales: ScalarBuffer<f32>,
+    /// What the three are multiplied by, 3 per block, see [`crate::rabitq::HalfBlock`]: exponents of 2, as floats have them.
+    pub scales: ScalarBuffer<u8>,
     /// What codes of more than one bit have besides.
     pub ex: Option<ExCodes>,
     /// The vectors themselves, `32 * dim` elements per block, if they are kept here.
@@ -192,7 +193,7 @@ impl Segment {
             f_add: self.f_add.as_chunks::<BLOCK>().0.get(block)?,
             f_rescale: self.f_rescale.as_chunks::<BLOCK>().0.get(block)?,
             f_error: self.f_error.as_chunks::<BLOCK>().0.get(block)?,
-            scale: *self.scales.as_chunks::<3>().0.get(block)?,
+            scale: self.scales.as_chunks::<3>().0.get(block)?.map(scale_of),
         })
     }
 
@@ -221,7 +222,7 @@ impl Segment {
 
     /// The row number of the row in `slot` (block times 32 plus lane).
     pub fn row(&self, slot: usize) -> u64 {
-        self.first_row[slot / BLOCK] + u64::from(self.rows[slot])
+        self.first_row[slot / BLOCK] + u64::from(self.rows.get(slot))
     }
 
     /// The id of the row in `slot`: the user's, or the row number.
@@ -242,7 +243,7 @@ impl Segment {
         let numbers = self.list_id.inner().len()
             + self.first_row.inner().len()
             + self.count.inner().len()
-            + self.rows.inner().len()
+            + self.rows.packed().len()
             + self.f_add.inner().len()
             + self.f_rescale.inner().len()
             + self.f_error.inner().len()

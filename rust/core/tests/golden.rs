@@ -117,18 +117,6 @@ fn old_files_open_and_answer_as_before() {
     }
 }
 
-/// A file from before indexes measured the work behind their bounds.
-#[test]
-fn files_without_measured_work_answer_as_before() {
-    let path = ALL[0].path("rbpx").with_file_name("without_work.rbpx");
-    let opened = Index::open(&path, true).unwrap();
-    assert!(
-        opened.calibration().curves().iter().all(|curve| !curve.spread.is_empty() && curve.work.is_empty())
-    );
-    let expected = fs::read_to_string(path.with_extension("hits.txt")).unwrap();
-    assert_eq!(answers(&opened), expected);
-}
-
 /// If this fails after an update of Arrow and only the last line does, the new Arrow writes the same content in other
 /// bytes. Then the golden file stays, and the last line goes.
 #[test]

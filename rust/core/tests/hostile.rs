@@ -15,7 +15,7 @@ use arrow_array::{
     Array, ArrayRef, Int64Array, PrimitiveArray, RecordBatch, StringArray, UInt8Array, UInt32Array,
     UInt64Array,
     cast::AsArray,
-    types::{ArrowPrimitiveType, Float16Type, Float32Type, UInt16Type, UInt32Type},
+    types::{ArrowPrimitiveType, Float16Type, Float32Type, UInt8Type, UInt16Type, UInt32Type},
 };
 use arrow_ipc::{
     MetadataVersion,
@@ -232,7 +232,7 @@ fn seal(schema: &Schema, batches: &[RecordBatch]) -> Vec<u8> {
 #[test]
 fn impossible_headers_are_refused() {
     open(&forge(|_| {}, |batch| batch), true).unwrap();
-    let nonsense: [(&str, Value); 26] = [
+    let nonsense: [(&str, Value); 31] = [
         ("/dim", json!(0)),
         ("/dim", json!(65_536)),
         ("/dim", json!(65_535)),
@@ -244,6 +244,9 @@ fn impossible_headers_are_refused() {
         ("/bits", json!(5)),
         ("/bits", json!(10)),
         ("/bits", json!(u32::MAX)),
+        ("/row_bits", json!(0)),
+        ("/row_bits", json!(33)),
+        ("/row_bits", json!(9)),
         ("/nlist", json!(0)),
         ("/nlist", json!(3)),
         ("/nlist", json!(u32::MAX)),
@@ -259,6 +262,8 @@ fn impossible_headers_are_refused() {
         ("/rotation/kind", json!("dense")),
         ("/rotation/generator_version", json!(2)),
         ("/calibration/curves", json!([{"k": 10, "points": [[u64::MAX, 0.5]]}])),
+        ("/calibration/curves/0/work/0/survivors", json!(-1)),
+        ("/calibration/curves/0/k", json!(0)),
     ];
     for (field, value) in nonsense {
         let forged = forge(|json| *json.pointer_mut(field).unwrap() = value.clone(), |batch| batch);
@@ -270,6 +275,23 @@ fn impossible_headers_are_refused() {
             );
         }
     }
+}
+
+/// As indexes wrote them before they measured the work behind their bounds.
+#[test]
+fn headers_without_measured_work_are_read() {
+    let without = forge(
+        |json| {
+            for curve in json.pointer_mut("/calibration/curves").unwrap().as_array_mut().unwrap() {
+                assert!(curve.as_object_mut().unwrap().remove("work").is_some());
+            }
+        },
+        |batch| batch,
+    );
+    open(&without, true).unwrap();
+    let opened = Index::from_bytes(without, true).unwrap();
+    let curves = opened.calibration().curves();
+    assert!(curves.iter().all(|curve| !curve.spread.is_empty() && curve.work.is_empty()));
 }
 
 #[test]
@@ -307,6 +329,20 @@ fn with_first<T: ArrowPrimitiveType>(array: &dyn Array, value: T::Native) -> Arr
     Arc::new(arrow_array::FixedSizeListArray::new(field, list.value_length(), values, None))
 }
 
+/// The column of centroids with another float in place `at`: 64 of the mean come first, then the steps.
+fn with_floats(array: &dyn Array, at: usize, value: f32) -> ArrayRef {
+    let list = array.as_list::<i64>();
+    let mut bytes = list.values().as_primitive::<UInt8Type>().values().to_vec();
+    bytes[4 * at..4 * at + 4].copy_from_slice(&value.to_le_bytes());
+    let field = match list.data_type() {
+        arrow_schema::DataType::LargeList(field) => field.clone(),
+        other => panic!("{other}"),
+    };
+    let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
+    let values = Arc::new(UInt8Array::from(bytes));
+    Arc::new(arrow_array::LargeListArray::new(field, offsets, values, nulls))
+}
+
 #[test]
 fn impossible_columns_are_named() {
     let forged = |name, change| (name, forge(|_| {}, with_column(name, change)));
@@ -317,13 +353,15 @@ fn impossible_columns_are_named() {
         forged("list_id", |array| {
             Arc::new(array.as_primitive::<UInt32Type>().iter().rev().collect::<UInt32Array>())
         }),
+        forged("centroids", |array| with_floats(array, 0, f32::NAN)),
+        forged("centroids", |array| with_floats(array, 64 + 1, f32::INFINITY)),
         forged("first_row", |array| Arc::new(UInt64Array::from(vec![u64::MAX; array.len()]))),
         forged("f_add", |array| with_first::<Float16Type>(array, f16::NAN)),
         forged("f_rescale", |array| with_first::<Float16Type>(array, f16::NEG_INFINITY)),
         forged("f_error", |array| with_first::<Float16Type>(array, f16::INFINITY)),
-        forged("scales", |array| with_first::<Float32Type>(array, f32::NAN)),
-        forged("scales", |array| with_first::<Float32Type>(array, 0.75)),
-        forged("scales", |array| with_first::<Float32Type>(array, 1e34)),
+        forged("scales", |array| with_first::<UInt8Type>(array, 0)),
+        forged("scales", |array| with_first::<UInt8Type>(array, 1)),
+        forged("scales", |array| with_first::<UInt8Type>(array, 240)),
         forged("f_add_ex", |array| with_first::<Float32Type>(array, f32::NAN)),
         forged("f_rescale_ex", |array| with_first::<Float32Type>(array, f32::INFINITY)),
         forged("f_error_ex", |array| with_first::<UInt16Type>(array, 0x7F80)),

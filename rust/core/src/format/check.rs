@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::PersistError,
     ids::Ids,
-    rabitq::{BLOCK, is_scale},
+    rabitq::{BLOCK, SCALE_BYTES},
     segment::{Segment, StoredVectors},
 };
 
@@ -166,8 +166,8 @@ pub(super) fn segment(header: &Header, segment: &Segment) -> Result<(), PersistE
     {
         return Err(PersistError::Corrupt("ids: the last string does not end where the text does".into()));
     }
-    if let Some(&scale) = segment.scales.iter().find(|&&scale| !is_scale(scale)) {
-        return Err(corrupt("scales", "powers of two between 2^-125 and 2^112", &scale));
+    if let Some(&scale) = segment.scales.iter().find(|&scale| !SCALE_BYTES.contains(scale)) {
+        return Err(corrupt("scales", "exponents of 2 to 239", &scale));
     }
     finite_halves("f_add", &segment.f_add)?;
     finite_halves("f_rescale", &segment.f_rescale)?;

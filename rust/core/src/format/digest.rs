@@ -8,7 +8,7 @@ use blake3::Hasher;
 
 use super::{
     header::id_name,
-    schema::{CENTROIDS, IDS, VECTORS},
+    schema::{CENTROIDS, IDS, ROWS, VECTORS, row_bits},
 };
 use crate::{
     ids::Ids,
@@ -28,12 +28,11 @@ pub(super) const BLANK: &str = "000000000000000000000000000000000000000000000000
 type Column = (&'static str, fn(&Segment) -> &[u8]);
 type ExColumn = (&'static str, fn(&ExCodes) -> &[u8]);
 
-/// The columns every segment has, in the order of the schema.
-const COLUMNS: [Column; 9] = [
+/// The columns every segment has as they are, in the order of the schema.
+const COLUMNS: [Column; 8] = [
     ("list_id", |segment| segment.list_id.inner()),
     ("first_row", |segment| segment.first_row.inner()),
     ("count", |segment| segment.count.inner()),
-    ("rows", |segment| segment.rows.inner()),
     ("bin_code", |segment| &segment.bin_code),
     ("f_add", |segment| segment.f_add.inner()),
     ("f_rescale", |segment| segment.f_rescale.inner()),
@@ -55,6 +54,9 @@ pub(super) fn columns(centroids: &ScalarBuffer<u8>, segments: &[Segment]) -> BTr
     for (name, bytes) in COLUMNS {
         digests.insert(name.into(), over(segments, |segment, hasher| update(hasher, bytes(segment))));
     }
+    let bits = row_bits(segments);
+    let rows = over(segments, |segment, hasher| update(hasher, segment.rows.widened(bits).packed()));
+    digests.insert(ROWS.into(), rows);
     if segments.iter().any(|segment| segment.ex.is_some()) {
         for (name, bytes) in EX_COLUMNS {
             let digest =

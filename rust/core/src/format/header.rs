@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::schema::row_bits;
 use crate::{
     error::PersistError,
     ids::IdType,
@@ -30,6 +31,7 @@ pub(super) struct Header {
     pub(super) dim: usize,
     pub(super) padded_dim: usize,
     pub(super) bits: u32,
+    pub(super) row_bits: u32,
     pub(super) nlist: usize,
     pub(super) len: usize,
     pub(super) null_count: usize,
@@ -71,6 +73,7 @@ impl Header {
             dim: router.dim(),
             padded_dim: router.padded_dim(),
             bits: index.bits(),
+            row_bits: row_bits(index.segments()),
             nlist: router.nlist(),
             len: index.len(),
             null_count: index.null_count(),
@@ -109,6 +112,7 @@ impl Header {
         let padded = rotate::padded_dim(self.dim);
         expect(self.padded_dim == padded, "padded_dim", &padded.to_string(), &self.padded_dim)?;
         expect((1..=MAX_BITS).contains(&self.bits), "bits", &format!("1 to {MAX_BITS}"), &self.bits)?;
+        expect((1..=u32::BITS).contains(&self.row_bits), "row_bits", "1 to 32", &self.row_bits)?;
         expect((1..=u32::MAX as usize).contains(&self.nlist), "nlist", "1 to 2^32 - 1", &self.nlist)?;
         expect(self.len > 0, "len", "at least 1", &self.len)?;
         self.ids()?;

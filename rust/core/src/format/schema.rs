@@ -20,11 +20,13 @@ use crate::{
     error::PersistError,
     ids::{IdType, Ids},
     rabitq::{BLOCK, block_bytes},
+    row_numbers::{RowNumbers, block_bytes as block_bytes_of_rows},
     segment::{ExCodes, Segment, StoredVectors},
     vectors::Element,
 };
 
 pub(super) const CENTROIDS: &str = "centroids";
+pub(super) const ROWS: &str = "rows";
 pub(super) const IDS: &str = "ids";
 pub(super) const VECTORS: &str = "vectors";
 
@@ -34,14 +36,15 @@ pub(super) struct Shape {
     pub(super) dim: usize,
     pub(super) padded_dim: usize,
     pub(super) bits: u32,
+    pub(super) row_bits: u32,
     pub(super) ids: Option<IdType>,
     pub(super) vectors: Option<Element>,
 }
 
 impl Shape {
     pub(super) fn of(header: &Header) -> Result<Self, PersistError> {
-        let (dim, padded_dim, bits) = (header.dim, header.padded_dim, header.bits);
-        Ok(Self { dim, padded_dim, bits, ids: header.ids()?, vectors: header.kept()? })
+        let (dim, padded_dim, bits, row_bits) = (header.dim, header.padded_dim, header.bits, header.row_bits);
+        Ok(Self { dim, padded_dim, bits, row_bits, ids: header.ids()?, vectors: header.kept()? })
     }
 
     /// The columns, in their order.
@@ -53,7 +56,7 @@ impl Shape {
             plain("first_row", DataType::UInt64),
             plain("count", DataType::UInt8),
             Field::new(CENTROIDS, DataType::LargeList(item(DataType::UInt8)), true),
-            of_block("rows", DataType::UInt32),
+            plain(ROWS, DataType::FixedSizeBinary(block_bytes_of_rows(self.row_bits) as i32)),
         ];
         fields.extend(self.ids.map(|ids| of_block(IDS, ids.data_type())));
         fields.extend([
@@ -61,7 +64,7 @@ impl Shape {
             of_block("f_add", DataType::Float16),
             of_block("f_rescale", DataType::Float16),
             of_block("f_error", DataType::Float16),
-            Field::new("scales", list_of(DataType::Float32, 3), false),
+            Field::new("scales", list_of(DataType::UInt8, 3), false),
         ]);
         if self.bits > 1 {
             let width = block_bytes(self.padded_dim) * (self.bits as usize - 1);
@@ -89,6 +92,11 @@ impl Shape {
     }
 }
 
+/// The bits of the row numbers of a file: those of its widest segment.
+pub(super) fn row_bits(segments: &[Segment]) -> u32 {
+    segments.iter().map(|segment| segment.rows.bits()).max().unwrap_or(1)
+}
+
 fn item(data_type: DataType) -> FieldRef {
     Arc::new(Field::new("item", data_type, false))
 }
@@ -97,11 +105,13 @@ fn list_of(data_type: DataType, size: usize) -> DataType {
     DataType::FixedSizeList(item(data_type), size as i32)
 }
 
-/// Some blocks of a segment, with the vectors to be written beside them, as a record batch. Nothing is copied.
+/// Some blocks of a segment, with the vectors to be written beside them, as a record batch. Nothing is
+/// copied, but row numbers of fewer bits than the file's.
 pub(super) fn to_batch(
     schema: SchemaRef,
     segment: &Segment,
     blocks: Range<usize>,
+    row_bits: u32,
     centroids: Option<&ScalarBuffer<u8>>,
     vectors: Option<StoredVectors>,
 ) -> Result<RecordBatch, ArrowError> {
@@ -112,12 +122,14 @@ pub(super) fn to_batch(
     };
     let code_bytes = segment.bin_code.len() / segment.blocks();
     let codes = segment.bin_code.slice_with_length(from * code_bytes, len * code_bytes);
+    let rows = segment.rows.slice(blocks).widened(row_bits);
+    let row_bytes = block_bytes_of_rows(rows.bits());
     let mut columns: Vec<ArrayRef> = vec![
         Arc::new(UInt32Array::new(segment.list_id.slice(from, len), None)),
         Arc::new(UInt64Array::new(segment.first_row.slice(from, len), None)),
         Arc::new(UInt8Array::new(segment.count.slice(from, len), None)),
         centroid_column(centroids, len)?,
-        in_blocks(Arc::new(UInt32Array::new(segment.rows.slice(from * BLOCK, len * BLOCK), None)), BLOCK)?,
+        Arc::new(FixedSizeBinaryArray::try_new(row_bytes as i32, rows.packed().clone(), None)?),
     ];
     if let Some(ids) = &segment.ids {
         let ids = make_array(ids.as_array().to_data());
@@ -128,7 +140,7 @@ pub(super) fn to_batch(
         factors(&segment.f_add)?,
         factors(&segment.f_rescale)?,
         factors(&segment.f_error)?,
-        in_blocks(Arc::new(Float32Array::new(segment.scales.slice(from * 3, len * 3), None)), 3)?,
+        in_blocks(Arc::new(UInt8Array::new(segment.scales.slice(from * 3, len * 3), None)), 3)?,
     ] as [ArrayRef; 5]);
     if let Some(ex) = &segment.ex {
         columns.extend(ex_columns(ex, from, len)?);
@@ -184,7 +196,7 @@ pub(super) fn from_batch(batch: &RecordBatch, shape: Shape) -> Option<(Segment, 
         list_id: values::<UInt32Type>(column("list_id")?),
         first_row: values::<UInt64Type>(column("first_row")?),
         count: values::<UInt8Type>(column("count")?),
-        rows: values::<UInt32Type>(inner(column("rows")?)),
+        rows: RowNumbers::from_packed(shape.row_bits, column(ROWS)?.as_fixed_size_binary().values().clone())?,
         ids: match shape.ids {
             Some(kind) => Some(ids(inner(column(IDS)?), kind)),
             None => None,
@@ -193,7 +205,7 @@ pub(super) fn from_batch(batch: &RecordBatch, shape: Shape) -> Option<(Segment, 
         f_add: bits(inner(column("f_add")?)),
         f_rescale: bits(inner(column("f_rescale")?)),
         f_error: bits(inner(column("f_error")?)),
-        scales: values::<Float32Type>(inner(column("scales")?)),
+        scales: values::<UInt8Type>(inner(column("scales")?)),
         ex: match shape.bits {
             1 => None,
             bits => Some(ExCodes {

@@ -180,7 +180,7 @@ fn batches_do_not_change_the_content() {
         list_id: segment.list_id.slice(at, 1),
         first_row: segment.first_row.slice(at, 1),
         count: segment.count.slice(at, 1),
-        rows: segment.rows.slice(at * 32, 32),
+        rows: segment.rows.slice(at..at + 1),
         ids: segment.ids.as_ref().map(|ids| ids.take_or_blank((at * 32..at * 32 + 32).map(Some))),
         bin_code: segment.bin_code.slice_with_length(at * padded * 4, padded * 4),
         f_add: segment.f_add.slice(at * 32, 32),

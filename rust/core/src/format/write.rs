@@ -19,7 +19,7 @@ use super::{
     Keep, digest,
     footer::{ALIGNMENT, DIGEST_KEY, find_digest},
     header::Header,
-    schema::{Shape, VECTORS, to_batch},
+    schema::{Shape, VECTORS, row_bits, to_batch},
 };
 use crate::{
     error::{Error, Result},
@@ -55,7 +55,7 @@ pub(super) fn write(index: &Index, writer: &mut impl Write, keep: Keep, path: &P
     for (at, (segment, blocks)) in plan.into_iter().enumerate() {
         let vectors = kept.map(|element| gather(index, segment, blocks.clone(), element)).transpose()?;
         let centroids = (at == 0).then(|| index.router().centroids().stored());
-        let batch = to_batch(SchemaRef::clone(&schema), segment, blocks, centroids, vectors)?;
+        let batch = to_batch(SchemaRef::clone(&schema), segment, blocks, shape.row_bits, centroids, vectors)?;
         file.write(&batch).map_err(failed)?;
     }
     file.write_metadata(DIGEST_KEY, digest::BLANK);
@@ -76,7 +76,14 @@ pub(super) fn batches(index: &Index) -> Result<Vec<RecordBatch>> {
     let schema = shape.schema(&header)?;
     let batch = |(at, (segment, blocks)): (usize, (&Segment, Range<usize>))| {
         let centroids = (at == 0).then(|| index.router().centroids().stored());
-        Ok(to_batch(SchemaRef::clone(&schema), segment, blocks, centroids, segment.vectors.clone())?)
+        Ok(to_batch(
+            SchemaRef::clone(&schema),
+            segment,
+            blocks,
+            shape.row_bits,
+            centroids,
+            segment.vectors.clone(),
+        )?)
     };
     plan.into_iter().enumerate().map(batch).collect()
 }
@@ -140,7 +147,7 @@ pub(super) fn plan_within(index: &Index, kept: Option<Element>, most: usize) -> 
 /// What one block takes of a batch, without its vectors.
 pub(super) fn block_bytes(segment: &Segment, block: usize) -> usize {
     // List, first row, count, the place in the column of centroids, rows, factors and their scales.
-    let plain = 4 + 8 + 1 + 9 + BLOCK * (4 + 3 * 2) + 3 * 4;
+    let plain = 4 + 8 + 1 + 9 + segment.rows.packed().len() / segment.blocks() + BLOCK * 3 * 2 + 3;
     let ids = match &segment.ids {
         None => 0,
         Some(Ids::Int64(_) | Ids::UInt64(_)) => BLOCK * 8,
@@ -169,8 +176,11 @@ fn describe(index: &Index, kept: Option<Element>, plan: &Plan<'_>) -> Result<(Sh
     }
     let ids = index.segments().first().and_then(|segment| segment.ids.as_ref()).map(crate::ids::Ids::id_type);
     let (dim, padded_dim) = (index.dim(), index.router().padded_dim());
-    let bits = index.bits();
-    Ok((Shape { dim, padded_dim, bits, ids, vectors: kept }, Header::new(index, kept, columns, content)))
+    let (bits, row_bits) = (index.bits(), row_bits(index.segments()));
+    Ok((
+        Shape { dim, padded_dim, bits, row_bits, ids, vectors: kept },
+        Header::new(index, kept, columns, content),
+    ))
 }
 
 /// The vectors of some blocks in the order of their slots: those stored as they are, others copied.

@@ -86,10 +86,7 @@ impl<'a> Allowed<'a> {
 /// A bit for each slot of a block that holds a row which may be returned.
 pub(super) fn mask(segment: &Segment, block: usize, filter: Option<&Filter>) -> u32 {
     let taken = u32::MAX.checked_shr(32 - u32::from(segment.count[block])).unwrap_or(0);
-    match (filter, segment.rows.as_chunks::<BLOCK>().0.get(block)) {
-        (Some(filter), Some(rows)) => taken & filter.mask(segment.first_row[block], rows),
-        _ => taken,
-    }
+    filter.map_or(taken, |filter| taken & filter.mask(segment.first_row[block], &segment.rows.block(block)))
 }
 
 impl Corpus for Allowed<'_> {

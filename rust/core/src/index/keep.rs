@@ -8,6 +8,7 @@ use crate::{
     error::{Error, Result},
     ids::{Id, Ids},
     rabitq::{BLOCK, unpack},
+    row_numbers::RowNumbers,
     segment::Segment,
     vectors::Vectors,
 };
@@ -124,7 +125,7 @@ fn renumber(segment: &Segment, numbers: &[u64]) -> Segment {
     }
     Segment {
         first_row: first_row.into(),
-        rows: rows.into(),
+        rows: RowNumbers::pack(&rows),
         ids: Some(ids(segment)),
         vectors: None,
         ..segment.clone()

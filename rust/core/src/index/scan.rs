@@ -205,8 +205,8 @@ impl<'a, 'f> Scanner<'a, 'f> {
         let mut masks = [0; TILE];
         let mut seen = 0;
         for run in runs {
-            let segment = &index.segments[run.segment];
-            for block in run.blocks.clone() {
+            let segment = &index.segments[run.segment()];
+            for block in run.blocks() {
                 let Some(factors) = segment.factors(block) else { continue };
                 let allowed = mask(segment, block, self.filter);
                 if allowed == 0 {

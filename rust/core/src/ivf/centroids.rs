@@ -10,6 +10,7 @@
 
 use arrow_buffer::{Buffer, MutableBuffer, ScalarBuffer};
 
+use super::order::GROUP;
 use crate::{kernel::Kernels, metric::Family};
 
 /// The largest number a centroid's coordinate becomes.
@@ -32,6 +33,8 @@ pub struct Centroids {
     half_norms: Vec<f32>,
     /// The inner product of the mean and what each has beyond it.
     along_mean: Vec<f32>,
+    /// The largest length that one has beyond the mean.
+    longest: f32,
     /// The squared length of the mean.
     squared_mean: f32,
 }
@@ -85,6 +88,7 @@ impl Centroids {
             stored: ScalarBuffer::from(stored),
             half_norms: Vec::with_capacity(nlist),
             along_mean: Vec::with_capacity(nlist),
+            longest: 0.0,
         };
         let (mut values, mut beyond) = (vec![0.0; dim], vec![0.0; dim]);
         for list in 0..nlist {
@@ -92,6 +96,7 @@ impl Centroids {
             centroids.write_beyond(list, &mut beyond);
             centroids.half_norms.push(0.5 * kernels.dot(&values, &values));
             centroids.along_mean.push(kernels.dot(&centroids.mean, &beyond));
+            centroids.longest = centroids.longest.max(kernels.dot(&beyond, &beyond).sqrt());
         }
         centroids
     }
@@ -136,6 +141,11 @@ impl Centroids {
         &self.half_norms
     }
 
+    /// The largest length that one has beyond the mean.
+    pub(super) fn longest(&self) -> f32 {
+        self.longest
+    }
+
     /// The steps of all, and the inner product of the mean and what each has beyond it.
     pub(super) fn beyond(&self) -> (&[f32], &[f32]) {
         (&self.steps, &self.along_mean)
@@ -164,6 +174,13 @@ impl Centroids {
         for (out, &byte) in out.iter_mut().zip(self.bytes_of(list)) {
             *out = step * (i32::from(byte) - MIDDLE) as f32;
         }
+    }
+
+    /// Writes those of a group, one after the other.
+    pub(super) fn write_group(&self, group: usize, out: &mut Vec<f32>) {
+        let lists = group * GROUP..((group + 1) * GROUP).min(self.nlist());
+        out.resize(lists.len() * self.dim(), 0.0);
+        lists.zip(out.chunks_exact_mut(self.dim())).for_each(|(list, out)| self.write(list, out));
     }
 
     /// Asks for the memory of one before it is needed.

@@ -5,14 +5,10 @@
 //! the bound on the codes cannot rule out there gets its exact key. Nothing of this is stored: it follows from the
 //! centroids.
 
-use std::collections::BinaryHeap;
+use std::{collections::BinaryHeap, sync::Arc};
 
-use super::{
-    centroids::Centroids,
-    order::{GROUP, mean},
-};
+use super::{centroids::Centroids, groups::Groups, order::GROUP};
 use crate::{
-    kernel::Kernels,
     key::Key,
     metric::Family,
     rabitq::{
@@ -35,9 +31,7 @@ const VECTORS_AT_ONCE: usize = 16;
 /// The codes of all centroids, group after group.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Codes {
-    means: Vec<f32>,
-    /// The squared length of each mean.
-    squares: Vec<f32>,
+    groups: Arc<Groups>,
     blocks: Vec<u8>,
     f_rescale: Vec<f32>,
     f_error: Vec<f32>,
@@ -48,26 +42,27 @@ pub(super) struct Codes {
 }
 
 impl Codes {
-    pub(super) fn new(centroids: &Centroids) -> Self {
+    pub(super) fn new(centroids: &Centroids, groups: Arc<Groups>) -> Self {
         let (kernels, dim, nlist) = (centroids.kernels(), centroids.dim(), centroids.nlist());
-        let groups = nlist.div_ceil(GROUP);
-        let mut codes = Self { blocks: vec![0; groups * block_bytes(dim)], ..Self::default() };
+        let count = groups.len();
+        let mut codes = Self {
+            groups: Arc::clone(&groups),
+            blocks: vec![0; count * block_bytes(dim)],
+            ..Self::default()
+        };
         let (mut residual, mut signs) = (vec![0.0; dim], Vec::new());
-        let (mut packed, mut values) = (vec![0; block_bytes(dim)], vec![0.0; GROUP * dim]);
-        for (group, block) in codes.blocks.chunks_exact_mut(block_bytes(dim)).enumerate() {
+        let (mut packed, mut values) = (vec![0; block_bytes(dim)], Vec::new());
+        let blocks = codes.blocks.chunks_exact_mut(block_bytes(dim)).zip(groups.means.chunks_exact(dim));
+        for (group, (block, mean)) in blocks.enumerate() {
             let lists = group * GROUP..((group + 1) * GROUP).min(nlist);
-            values.resize(lists.len() * dim, 0.0);
-            for (list, value) in lists.clone().zip(values.chunks_exact_mut(dim)) {
-                centroids.write(list, value);
-            }
-            let mean = mean(&values, dim);
+            centroids.write_group(group, &mut values);
             let shifted: Vec<f32> =
                 mean.iter().zip(centroids.mean()).map(|(mean, centre)| mean - centre).collect();
             let each = lists.clone().zip(values.chunks_exact(dim));
             for ((list, value), code) in each.zip(packed.chunks_exact_mut(code_bytes(dim))) {
-                let parts = value.iter().zip(&mean);
+                let parts = value.iter().zip(mean);
                 residual.iter_mut().zip(parts).for_each(|(left, (value, mean))| *left = value - mean);
-                let around = Around { family: Family::Ip, centroid: &mean, shifted: &shifted };
+                let around = Around { family: Family::Ip, centroid: mean, shifted: &shifted };
                 let factors = encode_bits(kernels, around, &residual, &mut signs, code).factors();
                 codes.f_rescale.push(factors.f_rescale);
                 codes.f_error.push(factors.f_error);
@@ -75,32 +70,17 @@ impl Codes {
                 codes.f_add_l2.push(factors.f_add + centroids.half_norms()[list]);
             }
             pack_block(&packed, lists.len(), dim, block);
-            codes.squares.push(kernels.dot(&mean, &mean));
-            codes.means.extend(mean);
         }
         for factors in [&mut codes.f_rescale, &mut codes.f_error, &mut codes.f_add_ip, &mut codes.f_add_l2] {
-            factors.resize(groups * GROUP, 0.0);
+            factors.resize(count * GROUP, 0.0);
         }
         codes
     }
 
-    /// The group whose mean is nearest.
-    pub(super) fn nearest_group(&self, kernels: Kernels, vector: &[f32], dots: &mut Vec<f32>) -> u32 {
-        dots.resize(self.squares.len(), 0.0);
-        kernels.dots(vector, &self.means, dots);
-        let keys = dots.iter().zip(&self.squares).zip(0_u32..);
-        keys.map(|((dot, square), group)| Key::new(0.5 * square - dot, group)).min().map_or(0, Key::number)
-    }
-
-    /// The nearest list of each of several vectors, all but always.
-    pub(super) fn assign(&self, centroids: &Centroids, vectors: &[f32]) -> Vec<u32> {
-        self.nearest_of_each(centroids, vectors, 1).into_iter().map(Key::number).collect()
-    }
-
-    /// The `wanted` nearest lists of each of several vectors, one after the other, in no order; of all lists if those are
-    /// fewer.
+    /// The `wanted` nearest lists of each of several vectors, one after the other, in no order, all but always; of all lists
+    /// if those are fewer.
     pub(super) fn nearest_of_each(&self, centroids: &Centroids, vectors: &[f32], wanted: usize) -> Vec<Key> {
-        let groups = self.squares.len();
+        let groups = self.groups.len();
         let mut dots = vec![0.0; VECTORS_AT_ONCE * groups];
         let (mut search, mut lut) = (Search::new(self, centroids, Family::L2, wanted), Query::default());
         let (kernels, dim) = (centroids.kernels(), centroids.dim());
@@ -108,7 +88,7 @@ impl Codes {
         let mut shifted = vec![0.0; dim];
         for tile in vectors.chunks(VECTORS_AT_ONCE * dim) {
             let dots = &mut dots[..tile.len() / dim * groups];
-            kernels.dots_tile(tile, &self.means, dim, dots);
+            kernels.dots_tile(tile, &self.groups.means, dim, dots);
             for (vector, dots) in tile.chunks_exact(dim).zip(dots.chunks_exact(groups)) {
                 shifted
                     .iter_mut()
@@ -133,8 +113,8 @@ impl Codes {
         wanted: usize,
         found: &mut Vec<(f32, u32)>,
     ) {
-        let mut dots = vec![0.0; self.squares.len()];
-        centroids.kernels().dots(query, &self.means, &mut dots);
+        let mut dots = vec![0.0; self.groups.len()];
+        centroids.kernels().dots(query, &self.groups.means, &mut dots);
         let mut search = Search::new(self, centroids, family, wanted);
         search.run(query, lut, &dots);
         let mut keys = search.best.heap.into_vec();
@@ -143,10 +123,10 @@ impl Codes {
         found.extend(keys.into_iter().map(|key| (key.value(), key.number())));
     }
 
-    /// Bytes of memory it holds.
+    /// Bytes of memory it holds besides the groups.
     pub(super) fn bytes(&self) -> usize {
         let factors = self.f_rescale.len() + self.f_error.len() + self.f_add_ip.len() + self.f_add_l2.len();
-        self.blocks.len() + (factors + self.means.len() + self.squares.len()) * size_of::<f32>()
+        self.blocks.len() + factors * size_of::<f32>()
     }
 }
 
@@ -163,7 +143,7 @@ struct Search<'a> {
 
 impl<'a> Search<'a> {
     fn new(codes: &'a Codes, centroids: &'a Centroids, family: Family, wanted: usize) -> Self {
-        let all = codes.squares.len();
+        let all = codes.groups.len();
         let groups = (FEWEST_GROUPS + wanted.div_ceil(GROUP) * 4).max(all / ONE_IN).min(all);
         Self { codes, centroids, family, groups, order: Vec::new(), best: Best::new(wanted) }
     }
@@ -173,13 +153,15 @@ impl<'a> Search<'a> {
         let squared = self.centroids.kernels().dot(vector, vector);
         let along = self.centroids.along_mean(vector);
         self.order.clear();
-        self.order.extend(dots.iter().zip(&self.codes.squares).zip(0_u32..).map(|((dot, square), list)| {
-            let value = match self.family {
-                Family::L2 => 0.5 * square - dot,
-                Family::Ip => -dot,
-            };
-            Key::new(value, list)
-        }));
+        self.order.extend(dots.iter().zip(&self.codes.groups.squares).zip(0_u32..).map(
+            |((dot, square), list)| {
+                let value = match self.family {
+                    Family::L2 => 0.5 * square - dot,
+                    Family::Ip => -dot,
+                };
+                Key::new(value, list)
+            },
+        ));
         if self.groups < self.order.len() {
             self.order.select_nth_unstable(self.groups - 1);
             self.order.truncate(self.groups);
@@ -188,7 +170,7 @@ impl<'a> Search<'a> {
         self.best.clear();
         for at in 0..self.order.len() {
             let group = self.order[at].number() as usize;
-            let apart = (squared + self.codes.squares[group] - 2.0 * dots[group]).max(0.0);
+            let apart = (squared + self.codes.groups.squares[group] - 2.0 * dots[group]).max(0.0);
             self.scan((vector, along), lut, group, ListTerms { g_add: -dots[group], g_error: apart.sqrt() });
         }
     }
@@ -278,7 +260,7 @@ impl Best {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ivf::kmeans::assign, random::SplitMix64};
+    use crate::{ivf::kmeans::assign, kernel::Kernels, random::SplitMix64};
 
     fn gaussian(random: &mut SplitMix64) -> f32 {
         let (u, v) = (1.0 - random.unit_f64(), random.unit_f64());
@@ -298,6 +280,14 @@ mod tests {
         (centroids, vectors)
     }
 
+    fn assigned(centroids: &Centroids, vectors: &[f32]) -> Vec<u32> {
+        coded(centroids).nearest_of_each(centroids, vectors, 1).into_iter().map(Key::number).collect()
+    }
+
+    fn coded(centroids: &Centroids) -> Codes {
+        Codes::new(centroids, Arc::new(Groups::new(centroids)))
+    }
+
     #[test]
     fn assignment_agrees_with_the_exact_one() {
         for kernels in Kernels::available() {
@@ -305,7 +295,7 @@ mod tests {
                 let (values, vectors) = scene(20, dim, 1000);
                 let centroids = Centroids::learned(kernels, &values, dim);
                 let exact = assign(kernels, &vectors, &centroids.all(), centroids.half_norms(), dim);
-                let found = Codes::new(&centroids).assign(&centroids, &vectors);
+                let found = assigned(&centroids, &vectors);
                 let same = found.iter().zip(&exact).filter(|(found, exact)| found == exact).count();
                 assert!(same >= 995, "{same} of 1000 at {dim} dimensions");
             }
@@ -318,7 +308,7 @@ mod tests {
         let dim = 128;
         let (values, vectors) = scene(30, dim, 200);
         let centroids = Centroids::learned(kernels, &values, dim);
-        let codes = Codes::new(&centroids);
+        let codes = coded(&centroids);
         for family in [Family::L2, Family::Ip] {
             for wanted in [1, 10, 100] {
                 let (mut met, mut found) = (0, Vec::new());
@@ -351,11 +341,11 @@ mod tests {
         for count in [1, 2, 31, 32, 33, 64, 65, 128] {
             let values = &values[..count * 64];
             let centroids = Centroids::learned(kernels, values, 64);
-            let found = Codes::new(&centroids).assign(&centroids, values);
+            let found = assigned(&centroids, values);
             assert!(found.into_iter().eq(0..count as u32), "{count}");
         }
         let zeros = [0.0; 64 * 40];
         let centroids = Centroids::learned(kernels, &zeros, 64);
-        assert_eq!(Codes::new(&centroids).assign(&centroids, &zeros[..64 * 3]), [0, 0, 0]);
+        assert_eq!(assigned(&centroids, &zeros[..64 * 3]), [0, 0, 0]);
     }
 }

@@ -10,7 +10,8 @@ use crate::{
     ids::Ids,
     monitor::{Monitor, Phase},
     pool::Pool,
-    rabitq::{Around, BLOCK, Coded, Encoder, HalfBlock, MAX_BITS, Moments, ex_bytes, pack_block},
+    rabitq::{Around, BLOCK, Coded, Encoder, HalfBlock, MAX_BITS, Moments, ex_bytes, pack_block, scale_byte},
+    row_numbers::RowNumbers,
     segment::{ExCodes, Segment},
     vectors::Vectors,
 };
@@ -49,7 +50,7 @@ pub fn encode_segment(
     Ok(columns.into_segment(ids, first_row, bits, &plan))
 }
 
-/// Codes all vectors of a table, as [`encode_segment`] does, but for a few rows that go to the list after the nearest so
+/// Codes all vectors of a table, as [`encode_segment`] does, but for a few rows that go to a list after the nearest so
 /// that fewer blocks are half empty (see [`even_out`]). Which they are depends on all rows: what is coded batch by batch
 /// cannot have it.
 ///
@@ -64,7 +65,7 @@ pub(crate) fn encode_table(
     monitor: &dyn Monitor,
 ) -> Result<Segment> {
     check(vectors, bits, router)?;
-    let (rows, assigned) = assign(vectors, |tile| router.assign_twice(tile), router, pool, monitor)?;
+    let (rows, assigned) = assign(vectors, |tile| router.assign_and_more(tile), router, pool, monitor)?;
     let plan = Plan::new(&rows, &even_out(&assigned, router.nlist()), router.nlist());
     let columns = write(vectors, bits, router, &plan, pool, monitor)?;
     Ok(columns.into_segment(ids, 0, bits, &plan))
@@ -163,7 +164,7 @@ struct Columns {
     f_add: Vec<u16>,
     f_rescale: Vec<u16>,
     f_error: Vec<u16>,
-    scales: Vec<f32>,
+    scales: Vec<u8>,
     ex_code: Vec<u8>,
     f_add_ex: Vec<f32>,
     f_rescale_ex: Vec<f32>,
@@ -178,7 +179,7 @@ impl Columns {
         self.f_add.extend(factors.f_add);
         self.f_rescale.extend(factors.f_rescale);
         self.f_error.extend(factors.f_error);
-        self.scales.extend(factors.scale);
+        self.scales.extend(factors.scale.map(scale_byte));
     }
 
     /// The factors of a block's whole codes, and zeros up to its end.
@@ -220,7 +221,7 @@ impl Columns {
             first_row: plan.blocks.iter().map(|_| first_row).collect(),
             count: plan.blocks.iter().map(|(_, span)| span.len() as u8).collect(),
             ids: ids.map(|ids| take_ids(ids, plan)),
-            rows: self.rows.into(),
+            rows: RowNumbers::pack(&self.rows),
             bin_code: Buffer::from_vec(self.bin_code),
             f_add: self.f_add.into(),
             f_rescale: self.f_rescale.into(),

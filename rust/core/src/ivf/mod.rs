@@ -7,6 +7,7 @@ mod bytes;
 pub mod centroids;
 mod codes;
 pub mod encode;
+mod groups;
 mod halve;
 mod hierarchy;
 mod kmeans;

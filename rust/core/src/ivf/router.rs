@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 pub use super::bytes::KeyScratch;
-use super::{centroids::Centroids, codes::Codes, hierarchy, kmeans::Trainer, project::Projection};
+use super::{
+    centroids::Centroids, codes::Codes, groups::Groups, hierarchy, kmeans::Trainer, project::Projection,
+};
 use crate::{
     error::{Error, Result},
     kernel::Kernels,
-    key::Key,
+    key::{Key, sort_up_to},
     metric::{Family, Metric},
     monitor::Monitor,
     pool::Pool,
@@ -18,8 +20,9 @@ use crate::{
 
 /// Rows per centroid that training looks at.
 pub const SAMPLE_PER_LIST: usize = 64;
-/// From this many lists on, finding the nearest goes through codes of the centroids.
-const CODED_FROM: usize = 256;
+/// From this many lists on, neighbouring ones form groups; and finding the nearest goes through codes, unless all are
+/// ranked by bytes.
+const GROUPED_FROM: usize = 256;
 /// From this many lists on, all lists are ranked by bytes, unless those would fill more than the second cache.
 const BYTES_FROM: usize = 16;
 const BYTES_UP_TO: usize = 1 << 20;
@@ -31,7 +34,9 @@ const CODED_SHARE: usize = 8;
 pub struct Router {
     projection: Projection,
     centroids: Arc<Centroids>,
-    /// What finds the nearest of many centroids.
+    /// Neighbouring ones together, if they are many.
+    groups: Option<Arc<Groups>>,
+    /// What finds the nearest of so many centroids that it takes long to rank all of them.
     codes: Option<Arc<Codes>>,
 }
 
@@ -40,10 +45,8 @@ pub struct Router {
 pub(super) struct Assigned {
     /// The nearest list.
     pub(super) list: u32,
-    /// The one after it.
-    pub(super) next: u32,
-    /// How much farther that is: half the difference of the squared distances.
-    pub(super) farther: f32,
+    /// The two after it, or fewer; each with how much farther it is: half the difference of the squared distances.
+    pub(super) others: [Option<(u32, f32)>; 2],
 }
 
 /// How a router is trained.
@@ -73,8 +76,10 @@ impl Router {
 
     /// A router from centroids that have `padded_dim` numbers each.
     pub(crate) fn of(metric: Metric, rotation: Rotation, centroids: Centroids) -> Self {
-        let codes = (centroids.nlist() >= CODED_FROM).then(|| Arc::new(Codes::new(&centroids)));
-        Self { projection: Projection { metric, rotation }, centroids: Arc::new(centroids), codes }
+        let groups = (centroids.nlist() >= GROUPED_FROM).then(|| Arc::new(Groups::new(&centroids)));
+        let codes = groups.as_ref().filter(|_| !ranks_by_bytes(&centroids));
+        let codes = codes.map(|groups| Arc::new(Codes::new(&centroids, Arc::clone(groups))));
+        Self { projection: Projection { metric, rotation }, centroids: Arc::new(centroids), groups, codes }
     }
 
     /// The distance to be searched by.
@@ -141,48 +146,49 @@ impl Router {
     ///
     /// With many lists, a row in a few hundred goes to one that is not the nearest but nearly so.
     pub fn assign(&self, rows: &[f32]) -> Vec<u32> {
-        match &self.codes {
-            Some(codes) => codes.assign(&self.centroids, rows),
-            None => self.assign_twice(rows).into_iter().map(|row| row.list).collect(),
-        }
+        self.nearest_of_each(rows, 1).into_iter().map(Key::number).collect()
     }
 
-    /// The list of each of several projected rows, as [`Router::assign`] finds it, and the next nearest one.
-    pub(super) fn assign_twice(&self, rows: &[f32]) -> Vec<Assigned> {
-        let both = |a: Key, b: Key| {
-            let (near, next) = (a.min(b), a.max(b));
-            Assigned { list: near.number(), next: next.number(), farther: next.value() - near.value() }
-        };
-        if self.nlist() == 1 {
-            return vec![Assigned { list: 0, next: 0, farther: 0.0 }; rows.len() / self.padded_dim()];
+    /// The list of each of several projected rows, as [`Router::assign`] finds it, and those after it.
+    pub(super) fn assign_and_more(&self, rows: &[f32]) -> Vec<Assigned> {
+        let wanted = self.nlist().min(3);
+        let mut keys = self.nearest_of_each(rows, wanted);
+        let assigned = keys.chunks_exact_mut(wanted).map(|keys| {
+            keys.sort_unstable();
+            let other = |at| keys.get(at).map(|key: &Key| (key.number(), key.value() - keys[0].value()));
+            Assigned { list: keys[0].number(), others: [other(1), other(2)] }
+        });
+        assigned.collect()
+    }
+
+    /// The keys of the `wanted` nearest lists of each of several projected rows, one after the other, in no order.
+    fn nearest_of_each(&self, rows: &[f32], wanted: usize) -> Vec<Key> {
+        if self.ranks_by_bytes() {
+            return self.centroids.nearest_of_each(rows, wanted);
         }
         if let Some(codes) = &self.codes {
-            let found = codes.nearest_of_each(&self.centroids, rows, 2);
-            return found.as_chunks().0.iter().map(|&[a, b]| both(a, b)).collect();
+            return codes.nearest_of_each(&self.centroids, rows, wanted);
         }
-        let nearest = rows.chunks_exact(self.padded_dim()).map(|row| {
+        let nearest = rows.chunks_exact(self.padded_dim()).flat_map(|row| {
             let along = self.centroids.along_mean(row);
-            let key = |list| Key::new(self.centroids.key(row, along, list as usize, Family::L2), list);
-            let first = [key(0), key(1)];
-            let keys = (2..self.nlist() as u32).map(key);
-            let (near, next) = keys
-                .fold((first[0].min(first[1]), first[0].max(first[1])), |(near, next), key| {
-                    (near.min(key), next.min(near.max(key)))
-                });
-            both(near, next)
+            let key = |list| self.centroids.key(row, along, list as usize, Family::L2);
+            let mut keys: Vec<Key> = (0..self.nlist() as u32).map(|list| Key::new(key(list), list)).collect();
+            sort_up_to(&mut keys, wanted);
+            keys.truncate(wanted);
+            keys
         });
         nearest.collect()
     }
 
     /// Whether the lists are many enough to be grouped by where they are.
     pub fn has_regions(&self) -> bool {
-        self.codes.is_some()
+        self.groups.is_some()
     }
 
     /// The group of lists that a projected vector is nearest to; groups near each other have numbers near each other.
     /// Without groups ([`Router::has_regions`]) it is always the first.
     pub fn region(&self, projected: &[f32], dots: &mut Vec<f32>) -> u32 {
-        self.codes.as_ref().map_or(0, |codes| codes.nearest_group(self.kernels(), projected, dots))
+        self.groups.as_ref().map_or(0, |groups| groups.nearest(self.kernels(), projected, dots))
     }
 
     /// Half the squared length of a centroid.
@@ -228,7 +234,7 @@ impl Router {
 
     /// Whether all lists are best ranked by bytes: they are many, and stay in the second cache.
     pub fn ranks_by_bytes(&self) -> bool {
-        self.nlist() >= BYTES_FROM && self.nlist() * self.padded_dim() <= BYTES_UP_TO
+        ranks_by_bytes(&self.centroids)
     }
 
     /// Whether [`Router::nearest`] is the way to find so many lists of one query.
@@ -253,8 +259,13 @@ impl Router {
 
     /// Bytes of memory that the router holds besides what is stored of the centroids.
     pub fn bytes(&self) -> usize {
-        self.centroids.derived_bytes() + self.codes.as_ref().map_or(0, |codes| codes.bytes())
+        let groups = self.groups.as_ref().map_or(0, |groups| groups.bytes());
+        self.centroids.derived_bytes() + groups + self.codes.as_ref().map_or(0, |codes| codes.bytes())
     }
+}
+
+fn ranks_by_bytes(centroids: &Centroids) -> bool {
+    centroids.nlist() >= BYTES_FROM && centroids.nlist() * centroids.dim() <= BYTES_UP_TO
 }
 
 /// Learns a router from a sample of vectors, which are only read.
@@ -327,23 +338,23 @@ mod tests {
     }
 
     #[test]
-    fn the_list_after_the_nearest_is_known() {
-        for (rows, nlist) in [(40, 1), (40, 2), (300, 17), (CODED_FROM * 2, CODED_FROM + 5)] {
+    fn the_lists_after_the_nearest_are_known() {
+        for (rows, nlist) in [(40, 1), (40, 2), (40, 3), (300, 17), (GROUPED_FROM * 2, GROUPED_FROM + 5)] {
             let vectors = column(rows, 40);
             let router = trained(&vectors, Metric::Cosine, nlist);
             let projected = projected(&router, &vectors);
-            let twice = router.assign_twice(&projected);
-            let lists: Vec<u32> = twice.iter().map(|row| row.list).collect();
+            let found = router.assign_and_more(&projected);
+            let lists: Vec<u32> = found.iter().map(|row| row.list).collect();
             assert_eq!(lists, router.assign(&projected));
             let mut met = 0;
-            for (row, found) in projected.chunks_exact(router.padded_dim()).zip(&twice) {
+            for (row, found) in projected.chunks_exact(router.padded_dim()).zip(&found) {
                 let along = router.centroids().along_mean(row);
                 let mut keys: Vec<(f32, u32)> = (0..nlist as u32)
                     .map(|list| (router.centroids().key(row, along, list as usize, Family::L2), list))
                     .collect();
                 keys.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-                let next = keys.get(1).unwrap_or(&keys[0]);
-                met += usize::from((found.next, found.farther) == (next.1, next.0 - keys[0].0));
+                let other = |at: usize| keys.get(at).map(|key| (key.1, key.0 - keys[0].0));
+                met += usize::from(found.others == [other(1), other(2)]);
             }
             assert!(met * 100 >= 99 * rows, "{met} of {rows}");
         }
@@ -351,8 +362,8 @@ mod tests {
 
     #[test]
     fn with_many_lists_levels_do_not_change_what_is_found() {
-        let vectors = column(CODED_FROM * 2, 64);
-        let router = trained(&vectors, Metric::L2Sq, CODED_FROM + 5);
+        let vectors = column(GROUPED_FROM * 2, 64);
+        let router = trained(&vectors, Metric::L2Sq, GROUPED_FROM + 5);
         let rows = projected(&router, &vectors);
         let found = |kernels| {
             let router =

@@ -1,4 +1,4 @@
-//! Fewer half-empty blocks: where a list's last block holds only a few rows, those that hardly care move to the list after
+//! Fewer half-empty blocks: where a list's last block holds only a few rows, those that hardly care move to a list after
 //! their nearest, into slots that are free there.
 //!
 //! Codes lie in blocks of 32, and a list's last block is on average half empty: with 170 rows a list that is a tenth of
@@ -14,26 +14,41 @@ const MOST: usize = BLOCK / 2;
 /// And one of a list of which its rows would be more than one in so many.
 const ONE_IN: usize = 4;
 
-/// The list of each row: its nearest or the one after it.
+/// The list of each row: its nearest or one of those after it.
 pub(super) fn even_out(assigned: &[Assigned], nlist: usize) -> Vec<u32> {
     let mut lists: Vec<u32> = assigned.iter().map(|row| row.list).collect();
     let (members, starts) = by_list(&lists, nlist);
-    let of = |list: usize| starts[list]..starts[list + 1];
+    let of = |list: usize| &members[starts[list]..starts[list + 1]];
     let mut tails = Tails::new((0..nlist).map(|list| of(list).len()));
     // Lists whose last block is fuller come as hosts first: those with few rows in it are to be rid of it themselves.
     for hosts in [MOST + 1..BLOCK, 1..BLOCK] {
         for list in tails.few() {
-            let mut rows: Vec<u32> = members[of(list)].to_vec();
-            rows.sort_by(|&a, &b| {
-                assigned[a as usize].farther.total_cmp(&assigned[b as usize].farther).then(a.cmp(&b))
-            });
-            let next = |row: u32| assigned[row as usize].next as usize;
-            for row in tails.empty(list, &hosts, rows, next) {
-                lists[row as usize] = assigned[row as usize].next;
+            for Move { row, host, .. } in tails.empty(list, &hosts, &moves(assigned, of(list))) {
+                lists[row as usize] = host;
             }
         }
     }
     lists
+}
+
+/// A way to move a row.
+#[derive(Clone, Copy)]
+struct Move {
+    row: u32,
+    host: u32,
+    /// By how much the host is farther than the nearest list.
+    farther: f32,
+}
+
+/// All ways to move some rows, the cheapest first.
+fn moves(assigned: &[Assigned], rows: &[u32]) -> Vec<Move> {
+    let of_row = |&row: &u32| {
+        let others = assigned[row as usize].others.into_iter().flatten();
+        others.map(move |(host, farther)| Move { row, host, farther })
+    };
+    let mut moves: Vec<Move> = rows.iter().flat_map(of_row).collect();
+    moves.sort_by(|a, b| a.farther.total_cmp(&b.farther).then((a.row, a.host).cmp(&(b.row, b.host))));
+    moves
 }
 
 /// How full the last block of each list is.
@@ -66,34 +81,28 @@ impl Tails {
         lists
     }
 
-    /// The first of `rows` that find room in a last block that holds so many rows as `hosts` says, if they are enough to
-    /// empty the last block of `list`; otherwise none.
-    fn empty(
-        &mut self,
-        list: usize,
-        hosts: &Range<usize>,
-        rows: Vec<u32>,
-        next: impl Fn(u32) -> usize,
-    ) -> Vec<u32> {
+    /// The first of `moves` that find room in a last block that holds so many rows as `hosts` says, one of each row, if
+    /// they are enough to empty the last block of `list`; otherwise none.
+    fn empty(&mut self, list: usize, hosts: &Range<usize>, moves: &[Move]) -> Vec<Move> {
         let wanted = self.tail(list);
-        if self.host[list] || wanted == 0 {
+        if self.host[list] {
             return Vec::new();
         }
-        let mut moved = Vec::with_capacity(wanted);
-        for row in rows {
-            let host = next(row);
-            if host != list && hosts.contains(&self.tail(host)) {
-                self.rows[host] += 1;
-                moved.push(row);
-                if moved.len() == wanted {
-                    break;
-                }
+        let mut moved: Vec<Move> = Vec::with_capacity(wanted);
+        for one in moves {
+            if moved.len() == wanted {
+                break;
+            }
+            let is_new = moved.iter().all(|other| other.row != one.row);
+            if is_new && hosts.contains(&self.tail(one.host as usize)) {
+                self.rows[one.host as usize] += 1;
+                moved.push(*one);
             }
         }
         if moved.len() < wanted {
-            moved.drain(..).for_each(|row| self.rows[next(row)] -= 1);
+            moved.drain(..).for_each(|one| self.rows[one.host as usize] -= 1);
         }
-        moved.iter().for_each(|&row| self.host[next(row)] = true);
+        moved.iter().for_each(|one| self.host[one.host as usize] = true);
         self.rows[list] -= moved.len();
         moved
     }
@@ -111,12 +120,15 @@ mod tests {
         starts.windows(2).map(|span| (span[1] - span[0]).div_ceil(BLOCK)).collect()
     }
 
-    /// Rows of lists on a ring: each is nearest to one list and next nearest to one beside it.
+    /// Rows of lists on a ring: each is nearest to one list and next nearest to those beside it.
     fn ring(rows: usize, nlist: u32, seed: u64) -> Vec<Assigned> {
         let mut random = SplitMix64::new(seed);
         let each = |_| {
-            let (list, side) = (random.below(u64::from(nlist)) as u32, random.below(2) as u32 * 2);
-            Assigned { list, next: (list + nlist + side - 1) % nlist, farther: random.unit_f64() as f32 }
+            let (list, side) = (random.below(u64::from(nlist)) as u32, random.below(2) as u32);
+            let beside = [(list + 1) % nlist, (list + nlist - 1) % nlist];
+            let farther = random.unit_f64() as f32;
+            let others = [(beside[side as usize], farther), (beside[1 - side as usize], farther + 0.5)];
+            Assigned { list, others: others.map(Some) }
         };
         (0..rows).map(each).collect()
     }
@@ -132,20 +144,23 @@ mod tests {
             let free = |lists: &[u32]| blocks(lists, nlist as usize).iter().sum::<usize>() * BLOCK - rows;
             assert!(free(&after) * 2 < free(&before), "{} of {}", free(&after), free(&before));
             // Those that moved are those that it costs least.
-            let moved = assigned.iter().zip(&after).filter(|(row, list)| row.list != **list);
-            let (count, farther) =
-                moved.fold((0, 0.0), |(count, sum), (row, _)| (count + 1, sum + row.farther));
-            assert!(farther < 0.3 * count as f32 && count * 10 < rows, "{farther} by {count}");
+            let farther =
+                assigned.iter().zip(&after).filter(|(row, list)| row.list != **list).map(|(row, list)| {
+                    row.others.into_iter().flatten().find(|other| other.0 == *list).unwrap().1
+                });
+            let (count, sum) = farther.fold((0, 0.0), |(count, sum), farther| (count + 1, sum + farther));
+            assert!(sum < 0.3 * count as f32 && count * 10 < rows, "{sum} by {count}");
         }
     }
 
     #[test]
     fn all_rows_of_a_block_move_or_none() {
-        let row = |list: u32, next: u32, farther: f32| Assigned { list, next, farther };
+        let row =
+            |list: u32, next: u32, farther: f32| Assigned { list, others: [Some((next, farther)), None] };
         // Two rows too many in list 0, of which one could go to list 1, which has one slot left.
         let mut assigned: Vec<Assigned> = (0..34).map(|at| row(0, 2, at as f32)).collect();
         assigned.extend((0..31).map(|_| row(1, 2, 1.0)));
-        assigned[20].next = 1;
+        assigned[20].others[1] = Some((1, 50.0));
         let stays: Vec<u32> = assigned.iter().map(|row| row.list).collect();
         assert_eq!(even_out(&assigned, 3), stays);
         // One row less, and it goes.
@@ -161,7 +176,8 @@ mod tests {
             let assigned = ring(rows, nlist, seed);
             let before: Vec<u32> = assigned.iter().map(|row| row.list).collect();
             let after = even_out(&assigned, nlist as usize);
-            prop_assert!(assigned.iter().zip(&after).all(|(row, list)| [row.list, row.next].contains(list)));
+            let is_known = |row: &Assigned, list| row.list == list || row.others.into_iter().flatten().any(|other| other.0 == list);
+            prop_assert!(assigned.iter().zip(&after).all(|(row, &list)| is_known(row, list)));
             let pairs = blocks(&after, nlist as usize).into_iter().zip(blocks(&before, nlist as usize));
             let mut left = 0;
             for (after, before) in pairs {

@@ -17,6 +17,7 @@ use crate::{
     ivf::encode::encode_segment,
     monitor::Monitor,
     pool::Pool,
+    rabitq::BLOCK,
     repack::repack,
     segment::{Segment, StoredVectors},
     vectors::{Element, Vectors},
@@ -231,7 +232,7 @@ impl Snapshot {
 /// The vectors of a new segment in the order of its slots, as the index stores them.
 fn stored(segment: &Segment, vectors: &Vectors, first_row: u64, element: Element) -> Result<StoredVectors> {
     let dim = vectors.dim();
-    let mut values = vec![0.0; segment.rows.len() * dim];
+    let mut values = vec![0.0; segment.blocks() * BLOCK * dim];
     for slot in segment.slots() {
         let row = (segment.row(slot) - first_row) as usize;
         vectors.copy_row(row, &mut values[slot * dim..(slot + 1) * dim]);

@@ -10,6 +10,8 @@
 //! So whatever a lower bound of `f32` factors keeps, that of half floats keeps, too. An upper bound may be
 //! lower than it should be by what `f_add` lost, at most [`HalfFactors::add_step`].
 
+use std::ops::RangeInclusive;
+
 use half::f16;
 
 use super::{BLOCK, Factors, HalfFactors, Moments};
@@ -86,11 +88,19 @@ impl HalfFactors<'_> {
     }
 }
 
-/// Whether a number is a scale that [`HalfBlock`] makes.
-pub(crate) fn is_scale(value: f32) -> bool {
-    let fits = (power_of_two(LEAST_EXPONENT)..=power_of_two(MOST_EXPONENT)).contains(&value);
-    fits && value.to_bits().trailing_zeros() >= f32::MANTISSA_DIGITS - 1
+/// A scale in the byte that a segment keeps of it: the exponent that stands in the float.
+pub(crate) fn scale_byte(scale: f32) -> u8 {
+    (scale.to_bits() >> (f32::MANTISSA_DIGITS - 1)) as u8
 }
+
+/// The scale that a byte stands for.
+pub(crate) fn scale_of(byte: u8) -> f32 {
+    f32::from_bits(u32::from(byte) << (f32::MANTISSA_DIGITS - 1))
+}
+
+/// The bytes of scales that [`HalfBlock`] makes.
+pub(crate) const SCALE_BYTES: RangeInclusive<u8> =
+    (LEAST_EXPONENT + f32::MAX_EXP - 1) as u8..=(MOST_EXPONENT + f32::MAX_EXP - 1) as u8;
 
 /// Up to 32 numbers as half floats, and their scale. Numbers that were rounded like this before stay what they are, and so
 /// does their scale: it is that of the largest number after rounding.
@@ -165,13 +175,13 @@ mod tests {
     fn scales_fit_any_magnitude() {
         for value in [0.0, 1e-45, 1e-38, 1e-30, 1.0, 3.0, 1e15, 1e30, f32::MAX] {
             let scale = scale_for([value, 0.0].into_iter());
-            assert!(is_scale(scale), "{value} {scale}");
+            let byte = scale_byte(scale);
+            assert!(SCALE_BYTES.contains(&byte) && scale_of(byte).to_bits() == scale.to_bits());
             let ratio = value / scale;
             assert!(ratio < 65_536.0 && (ratio >= 16_384.0 || value < 1e-30), "{value} {scale}");
         }
-        for value in [0.0, 3.0, -1.0, f32::NAN, f32::INFINITY, 1e-40, power_of_two(113)] {
-            assert!(!is_scale(value), "{value}");
-        }
+        let ends = [SCALE_BYTES.start(), SCALE_BYTES.end()].map(|&byte| scale_of(byte));
+        assert_eq!(ends.map(f32::log2), [LEAST_EXPONENT as f32, MOST_EXPONENT as f32]);
     }
 
     /// The largest number of a block may be rounded to the next power of two, which asks for the next scale.

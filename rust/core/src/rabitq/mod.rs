@@ -64,7 +64,7 @@ pub use estimate::{BlockBounds, BlockFactors, HalfFactors, ListTerms, QueryTerms
 pub(crate) use ex_layout::plane;
 pub use ex_layout::{ex_bytes, pack_ex, unpack_ex};
 pub use halves::HalfBlock;
-pub(crate) use halves::is_scale;
+pub(crate) use halves::{SCALE_BYTES, scale_byte, scale_of};
 pub use layout::{block_bytes, code_bytes, pack_block, unpack};
 pub use moments::{Around, Factors, Moments};
 pub use query::Query;
