@@ -13,7 +13,7 @@
 //! from the distance to a list needs it exactly; so the keys of the lists that are looked into are computed anew.
 
 use super::centroids::{Centroids, MIDDLE, step, whole};
-use crate::{key::Key, metric::Family};
+use crate::metric::Family;
 
 /// The largest number a query's coordinate becomes, see [`crate::kernel::Kernels::byte_dots`].
 const STEPS: f32 = 63.0;
@@ -68,63 +68,6 @@ impl Centroids {
     }
 }
 
-/// Rows whose nearest lists are found at once.
-const ROWS_AT_ONCE: usize = 16;
-/// How many standard deviations a key is off at most, all but always.
-const SURE: f32 = 4.0;
-
-impl Centroids {
-    /// The `wanted` nearest lists of each of several vectors, one after the other, in no order: exact keys of those that
-    /// whole numbers do not rule out. At most as many as there are.
-    pub(super) fn nearest_of_each(&self, vectors: &[f32], wanted: usize) -> Vec<Key> {
-        let (dim, nlist) = (self.dim(), self.nlist());
-        let (mut scratch, mut keys) = (KeyScratch::default(), Vec::new());
-        let mut shifted = vec![0.0; ROWS_AT_ONCE * dim];
-        let mut found = Vec::with_capacity(vectors.len() / dim * wanted);
-        let (mut nearest, mut best) = (Vec::new(), vec![f32::INFINITY; wanted]);
-        for tile in vectors.chunks(ROWS_AT_ONCE * dim) {
-            let shifted = &mut shifted[..tile.len()];
-            for (vector, shifted) in tile.chunks_exact(dim).zip(shifted.chunks_exact_mut(dim)) {
-                let parts = shifted.iter_mut().zip(vector).zip(self.mean());
-                parts.for_each(|((shifted, value), mean)| *shifted = value - mean);
-            }
-            self.nearly_keys(Family::L2, tile, shifted, &mut scratch, &mut keys);
-            let each = tile.chunks_exact(dim).zip(keys.chunks_exact(nlist)).zip(&scratch.steps);
-            for ((vector, keys), step) in each {
-                // A number that is rounded is off by 12^-0.5 of a step.
-                let room = 2.0 * SURE * step * self.longest() / 12.0_f32.sqrt();
-                let along = self.along_mean(vector);
-                nearest.clear();
-                best.fill(f32::INFINITY);
-                for (&key, list) in keys.iter().zip(0_u32..) {
-                    if key <= best[wanted - 1] + room {
-                        nearest.push(Key::new(key, list));
-                        insert(&mut best, key);
-                    }
-                }
-                let limit = best[wanted - 1] + room;
-                nearest.retain(|key| key.value() <= limit);
-                for key in &mut nearest {
-                    let list = key.number();
-                    *key = Key::new(self.key(vector, along, list as usize, Family::L2), list);
-                }
-                nearest.sort_unstable();
-                found.extend(&nearest[..wanted]);
-            }
-        }
-        found
-    }
-}
-
-/// Puts a value into its place among the smallest ones, in order, if it is one of them.
-fn insert(smallest: &mut [f32], value: f32) {
-    let at = smallest.partition_point(|&other| other <= value);
-    if let Some(rest) = smallest.get_mut(at..).filter(|rest| !rest.is_empty()) {
-        rest.rotate_right(1);
-        rest[0] = value;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,33 +118,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn the_nearest_are_found_with_exact_keys_on_every_level() {
-        let mut random = SplitMix64::new(5);
-        for (dim, lists, far) in [(64, 3, 0.0_f32), (128, 40, 20.0), (384, 700, 0.0)] {
-            let mut column =
-                |rows: usize| -> Vec<f32> { (0..rows * dim).map(|_| far + gaussian(&mut random)).collect() };
-            let (values, rows) = (column(lists), column(100));
-            for kernels in Kernels::available() {
-                let centroids = Centroids::learned(kernels, &values, dim);
-                for wanted in [1, 3] {
-                    let found = centroids.nearest_of_each(&rows, wanted);
-                    assert_eq!(found.len(), 100 * wanted);
-                    for (row, found) in rows.chunks_exact(dim).zip(found.chunks_exact(wanted)) {
-                        let along = centroids.along_mean(row);
-                        let key = |list| centroids.key(row, along, list as usize, Family::L2);
-                        let mut keys: Vec<Key> =
-                            (0..lists as u32).map(|list| Key::new(key(list), list)).collect();
-                        keys.sort_unstable();
-                        assert_eq!(found, &keys[..wanted]);
-                    }
-                }
-            }
-        }
-        let same = Centroids::learned(Kernels::detect().unwrap(), &[2.0; 64 * 3], 64);
-        assert_eq!(same.nearest_of_each(&[1.0; 64], 3).len(), 3);
     }
 
     #[test]

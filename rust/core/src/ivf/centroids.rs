@@ -33,8 +33,6 @@ pub struct Centroids {
     half_norms: Vec<f32>,
     /// The inner product of the mean and what each has beyond it.
     along_mean: Vec<f32>,
-    /// The largest length that one has beyond the mean.
-    longest: f32,
     /// The squared length of the mean.
     squared_mean: f32,
 }
@@ -88,7 +86,6 @@ impl Centroids {
             stored: ScalarBuffer::from(stored),
             half_norms: Vec::with_capacity(nlist),
             along_mean: Vec::with_capacity(nlist),
-            longest: 0.0,
         };
         let (mut values, mut beyond) = (vec![0.0; dim], vec![0.0; dim]);
         for list in 0..nlist {
@@ -96,7 +93,6 @@ impl Centroids {
             centroids.write_beyond(list, &mut beyond);
             centroids.half_norms.push(0.5 * kernels.dot(&values, &values));
             centroids.along_mean.push(kernels.dot(&centroids.mean, &beyond));
-            centroids.longest = centroids.longest.max(kernels.dot(&beyond, &beyond).sqrt());
         }
         centroids
     }
@@ -139,11 +135,6 @@ impl Centroids {
     /// Half the squared length of each.
     pub fn half_norms(&self) -> &[f32] {
         &self.half_norms
-    }
-
-    /// The largest length that one has beyond the mean.
-    pub(super) fn longest(&self) -> f32 {
-        self.longest
     }
 
     /// The steps of all, and the inner product of the mean and what each has beyond it.

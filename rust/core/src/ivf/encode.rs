@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use arrow_buffer::Buffer;
 
-use super::{kmeans::by_list, router::Router, tails::even_out};
+use super::{assign::Assigner, kmeans::by_list, router::Router, tails::even_out};
 use crate::{
     error::{Error, Result},
     ids::Ids,
@@ -44,7 +44,8 @@ pub fn encode_segment(
     monitor: &dyn Monitor,
 ) -> Result<Segment> {
     check(vectors, bits, router)?;
-    let (rows, lists) = assign(vectors, |tile| router.assign(tile), router, pool, monitor)?;
+    let assigner = Assigner::new(router);
+    let (rows, lists) = assign(vectors, |tile| assigner.assign(tile), router, pool, monitor)?;
     let plan = Plan::new(&rows, &lists, router.nlist());
     let columns = write(vectors, bits, router, &plan, pool, monitor)?;
     Ok(columns.into_segment(ids, first_row, bits, &plan))
@@ -65,7 +66,8 @@ pub(crate) fn encode_table(
     monitor: &dyn Monitor,
 ) -> Result<Segment> {
     check(vectors, bits, router)?;
-    let (rows, assigned) = assign(vectors, |tile| router.assign_and_more(tile), router, pool, monitor)?;
+    let assigner = Assigner::new(router);
+    let (rows, assigned) = assign(vectors, |tile| assigner.assign_and_more(tile), router, pool, monitor)?;
     let plan = Plan::new(&rows, &even_out(&assigned, router.nlist()), router.nlist());
     let columns = write(vectors, bits, router, &plan, pool, monitor)?;
     Ok(columns.into_segment(ids, 0, bits, &plan))

@@ -3,6 +3,7 @@
 //! Everything happens in the rotated space, where distances are the same as outside: a vector is rotated once and
 //! then serves for routing and for coding.
 
+pub mod assign;
 mod bytes;
 pub mod centroids;
 mod codes;

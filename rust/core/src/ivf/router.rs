@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 pub use super::bytes::KeyScratch;
 use super::{
-    centroids::Centroids, codes::Codes, groups::Groups, hierarchy, kmeans::Trainer, project::Projection,
+    assign::Assigner, centroids::Centroids, codes::Codes, groups::Groups, hierarchy, kmeans::Trainer,
+    project::Projection,
 };
 use crate::{
     error::{Error, Result},
     kernel::Kernels,
-    key::{Key, sort_up_to},
-    metric::{Family, Metric},
+    metric::Metric,
     monitor::Monitor,
     pool::Pool,
     rabitq::Query,
@@ -20,8 +20,8 @@ use crate::{
 
 /// Rows per centroid that training looks at.
 pub const SAMPLE_PER_LIST: usize = 64;
-/// From this many lists on, neighbouring ones form groups; and finding the nearest goes through codes, unless all are
-/// ranked by bytes.
+/// From this many lists on, neighbouring ones form groups, and rows are assigned through codes; so are the nearest of a
+/// query found, unless all are ranked by bytes.
 const GROUPED_FROM: usize = 256;
 /// From this many lists on, all lists are ranked by bytes, unless those would fill more than the second cache.
 const BYTES_FROM: usize = 16;
@@ -38,15 +38,6 @@ pub struct Router {
     groups: Option<Arc<Groups>>,
     /// What finds the nearest of so many centroids that it takes long to rank all of them.
     codes: Option<Arc<Codes>>,
-}
-
-/// Where a row belongs, and where it could.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Assigned {
-    /// The nearest list.
-    pub(super) list: u32,
-    /// The two after it, or fewer; each with how much farther it is: half the difference of the squared distances.
-    pub(super) others: [Option<(u32, f32)>; 2],
 }
 
 /// How a router is trained.
@@ -142,42 +133,15 @@ impl Router {
         self.projection.one(self.kernels(), vector, scratch, out);
     }
 
-    /// The list of each of several projected rows: the centroid nearest by Euclidean distance, the first of equals.
-    ///
-    /// With many lists, a row in a few hundred goes to one that is not the nearest but nearly so.
+    /// The list of each of several projected rows, see [`Assigner::assign`].
     pub fn assign(&self, rows: &[f32]) -> Vec<u32> {
-        self.nearest_of_each(rows, 1).into_iter().map(Key::number).collect()
+        Assigner::new(self).assign(rows)
     }
 
-    /// The list of each of several projected rows, as [`Router::assign`] finds it, and those after it.
-    pub(super) fn assign_and_more(&self, rows: &[f32]) -> Vec<Assigned> {
-        let wanted = self.nlist().min(3);
-        let mut keys = self.nearest_of_each(rows, wanted);
-        let assigned = keys.chunks_exact_mut(wanted).map(|keys| {
-            keys.sort_unstable();
-            let other = |at| keys.get(at).map(|key: &Key| (key.number(), key.value() - keys[0].value()));
-            Assigned { list: keys[0].number(), others: [other(1), other(2)] }
-        });
-        assigned.collect()
-    }
-
-    /// The keys of the `wanted` nearest lists of each of several projected rows, one after the other, in no order.
-    fn nearest_of_each(&self, rows: &[f32], wanted: usize) -> Vec<Key> {
-        if self.ranks_by_bytes() {
-            return self.centroids.nearest_of_each(rows, wanted);
-        }
-        if let Some(codes) = &self.codes {
-            return codes.nearest_of_each(&self.centroids, rows, wanted);
-        }
-        let nearest = rows.chunks_exact(self.padded_dim()).flat_map(|row| {
-            let along = self.centroids.along_mean(row);
-            let key = |list| self.centroids.key(row, along, list as usize, Family::L2);
-            let mut keys: Vec<Key> = (0..self.nlist() as u32).map(|list| Key::new(key(list), list)).collect();
-            sort_up_to(&mut keys, wanted);
-            keys.truncate(wanted);
-            keys
-        });
-        nearest.collect()
+    /// Codes of the centroids, made if there are none: where the lists are many enough to be grouped.
+    pub(super) fn codes(&self) -> Option<Arc<Codes>> {
+        let coded = |groups| Arc::new(Codes::new(&self.centroids, Arc::clone(groups)));
+        self.codes.clone().or_else(|| self.groups.as_ref().map(coded))
     }
 
     /// Whether the lists are many enough to be grouped by where they are.
@@ -334,29 +298,6 @@ mod tests {
                 router.keys(query, &mut keys);
                 assert!(keys.iter().map(|key| key.0.to_bits()).eq(tile.iter().map(|key| key.to_bits())));
             }
-        }
-    }
-
-    #[test]
-    fn the_lists_after_the_nearest_are_known() {
-        for (rows, nlist) in [(40, 1), (40, 2), (40, 3), (300, 17), (GROUPED_FROM * 2, GROUPED_FROM + 5)] {
-            let vectors = column(rows, 40);
-            let router = trained(&vectors, Metric::Cosine, nlist);
-            let projected = projected(&router, &vectors);
-            let found = router.assign_and_more(&projected);
-            let lists: Vec<u32> = found.iter().map(|row| row.list).collect();
-            assert_eq!(lists, router.assign(&projected));
-            let mut met = 0;
-            for (row, found) in projected.chunks_exact(router.padded_dim()).zip(&found) {
-                let along = router.centroids().along_mean(row);
-                let mut keys: Vec<(f32, u32)> = (0..nlist as u32)
-                    .map(|list| (router.centroids().key(row, along, list as usize, Family::L2), list))
-                    .collect();
-                keys.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-                let other = |at: usize| keys.get(at).map(|key| (key.1, key.0 - keys[0].0));
-                met += usize::from(found.others == [other(1), other(2)]);
-            }
-            assert!(met * 100 >= 99 * rows, "{met} of {rows}");
         }
     }
 

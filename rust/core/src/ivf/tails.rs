@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::{kmeans::by_list, router::Assigned};
+use super::{assign::Assigned, kmeans::by_list};
 use crate::rabitq::BLOCK;
 
 /// A block that holds more rows than this stays.

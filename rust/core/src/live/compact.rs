@@ -15,6 +15,7 @@ use crate::{
     filter::Filter,
     ids::{Id, IdType, Ids},
     index::{BuildParams, Index, VectorsKept, default_nlist},
+    ivf::assign::Assigner,
     monitor::Monitor,
     pool::Pool,
     repack::repack,
@@ -251,12 +252,13 @@ impl Snapshot {
             .collect();
         let (mut vector, mut scratch, mut projected) = (vec![0.0; dim], Vec::new(), vec![0.0; padded]);
         let (mut sum, mut count) = (0.0, 0);
+        let assigner = Assigner::new(router);
         for &(at, slot) in slots.iter().step_by(slots.len().div_ceil(SAMPLE).max(1)) {
             if !self.vector(Place::Sealed(at, slot), &mut vector) {
                 return None;
             }
             router.project(&vector, &mut scratch, &mut projected);
-            let list = router.assign(&projected).first().copied().unwrap_or(0);
+            let list = assigner.assign(&projected).first().copied().unwrap_or(0);
             sum += f64::from(router.kernels().l2sq(&projected, &router.centroid(list as usize)));
             count += 1;
         }
