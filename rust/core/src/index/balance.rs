@@ -84,12 +84,12 @@ impl Prices {
 }
 
 impl Calibration {
-    /// How to share out what `recall` lets get lost of the `k` nearest.
-    pub(super) fn shares(&self, k: usize, recall: f64, prices: Prices) -> Shares {
+    /// How to share out what `recall` lets get lost of the `k` nearest, which are among the `deep` nearest of all rows.
+    pub(super) fn shares(&self, k: usize, deep: usize, recall: f64, prices: Prices) -> Shares {
         let usual = Shares::usual(recall);
         let Some(curve) = self.curve_for(k) else { return usual };
         let time = |shares: Shares| {
-            let lists = curve.spread.get(curve.spread.partition_point(|point| point.1 < shares.lists))?.2;
+            let (_, lists) = self.spread(deep, shares.lists)?;
             let epsilon = self.epsilon(k, shares.bound);
             let work = work_at(&curve.work, f64::from(epsilon))?;
             Some(lists * prices.list + work.survivors * prices.survivor + work.compared * prices.compared)
@@ -165,8 +165,8 @@ mod tests {
     #[test]
     fn what_costs_nothing_loses_nothing() {
         let (calibration, recall) = (calibration(), 0.9);
-        let lists = calibration.shares(10, recall, Prices { list: 1.0, ..FREE });
-        let bound = calibration.shares(10, recall, Prices { compared: 1.0, ..FREE });
+        let lists = calibration.shares(10, 10, recall, Prices { list: 1.0, ..FREE });
+        let bound = calibration.shares(10, 10, recall, Prices { compared: 1.0, ..FREE });
         assert!((lists.lists - (1.0 - 0.1 * 0.8)).abs() < 1e-9 && lists.bound > 0.99, "{lists:?}");
         assert!((bound.bound - (1.0 - 0.1 * 0.8)).abs() < 1e-9 && bound.lists > 0.99, "{bound:?}");
         for shares in [lists, bound, Shares::usual(recall)] {
@@ -178,10 +178,10 @@ mod tests {
     #[test]
     fn without_measurements_the_usual_shares_are_taken() {
         let prices = Prices { list: 1.0, survivor: 1.0, compared: 1.0 };
-        assert_eq!(Calibration::default().shares(10, 0.9, prices), Shares::usual(0.9));
+        assert_eq!(Calibration::default().shares(10, 10, 0.9, prices), Shares::usual(0.9));
         let mut old = calibration().curves()[0].clone();
         old.work.clear();
-        assert_eq!(Calibration::from_curves(vec![old]).shares(10, 0.9, prices), Shares::usual(0.9));
+        assert_eq!(Calibration::from_curves(vec![old]).shares(10, 10, 0.9, prices), Shares::usual(0.9));
     }
 
     #[test]

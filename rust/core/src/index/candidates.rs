@@ -52,8 +52,13 @@ impl Index {
         let filter = params.filter.as_deref();
         let k = params.k.min(filter.map_or(self.len(), |filter| filter.count().min(self.len())));
         let lists = self.router().nlist();
-        let everywhere =
-            Reach { breadth: Breadth::Nprobe(lists), lists, enough: 0, epsilon: epsilon_for(1.0) };
+        let everywhere = Reach {
+            breadth: Breadth::Nprobe(lists),
+            lists,
+            enough: 0,
+            allowed: 1.0,
+            epsilon: epsilon_for(1.0),
+        };
         let reach = self.reach(params, k)?.unwrap_or(everywhere);
         let found = pool.map(queries.len(), |row| {
             Ok(scan::run(self, queries, &[row], reach, filter, |_, _| Bounds::new(k)))

@@ -17,29 +17,33 @@ const CODES_PER_VECTOR: usize = 16;
 const USUALLY_SCANNED: usize = 4;
 
 impl Index {
-    /// The spread for the `k` nearest allowed rows, and the mean number of lists: those that hold so many of all rows that
-    /// `k` allowed ones are among them. Far beyond what was measured the nearest no longer fill one ball (a cluster is
-    /// used up, and the others are all about as far), so that the lists grow with their number and not, as without a
-    /// filter, with its root.
-    pub(super) fn spread_behind(&self, filter: &Filter, k: usize, share: f64) -> Option<(f32, f64)> {
+    /// How far to look for the `k` nearest allowed rows: into the lists that hold so many of all rows that `k` allowed
+    /// ones are among them.
+    pub(super) fn behind(&self, filter: &Filter, k: usize, share: f64) -> Option<Behind> {
         let (calibration, deep) = (self.calibration(), self.depth_behind(filter, k));
-        let measured = calibration.deepest();
-        let beyond = (deep as f64 / measured.max(1) as f64).max(1.0);
         let (spread, lists) = calibration.spread(deep, share)?;
-        Some(((f64::from(spread) * beyond) as f32, lists * beyond.sqrt()))
+        let beyond = deep as f64 / calibration.deepest().max(1) as f64;
+        if beyond <= 1.0 {
+            return Some(Behind { spread, lists, least: 1, enough: 0 });
+        }
+        // Beyond what was measured the nearest no longer fill one ball (a cluster is used up, and the others are all about
+        // as far), so that the lists grow with their number and not, as without a filter, with its root; and their
+        // number says more than their distance.
+        let lists = lists * beyond.sqrt();
+        let (spread, least) = ((f64::from(spread) * beyond) as f32, lists.ceil() as usize);
+        Some(Behind { spread, lists, least, enough: self.enough(filter, lists) })
     }
 
     /// How many of the nearest rows hold `k` allowed ones, with two standard deviations to spare: what a calibration for
     /// all rows has to be asked for.
-    fn depth_behind(&self, filter: &Filter, k: usize) -> usize {
+    pub(super) fn depth_behind(&self, filter: &Filter, k: usize) -> usize {
         let share = filter.count().clamp(1, self.len()) as f64 / self.len() as f64;
         let spread = 2.0 * (k as f64 * (1.0 - share)).sqrt();
         (((k as f64 + spread) / share).ceil() as usize).min(self.len())
     }
 
-    /// How many allowed rows a query should see at least: twice those that so many lists hold on average. Where a filter
-    /// follows the clusters, the nearest lists may hold none.
-    pub(super) fn enough(&self, filter: &Filter, lists: f64) -> usize {
+    /// How many allowed rows a query should see at least: twice those that so many lists hold on average.
+    fn enough(&self, filter: &Filter, lists: f64) -> usize {
         let each = filter.count() as f64 / self.router().nlist() as f64;
         ((2.0 * lists * each).ceil() as usize).min(filter.count())
     }
@@ -55,6 +59,16 @@ impl Index {
         let rows: Vec<_> = (0..queries.len()).map(|row| (!queries.is_null(row)).then(Vec::new)).collect();
         Hits::new(self.id_type(), self.metric(), true, &rows)
     }
+}
+
+/// How far to look behind a filter.
+pub(super) struct Behind {
+    pub(super) spread: f32,
+    /// The mean number of lists.
+    pub(super) lists: f64,
+    /// So many lists at least, and so many allowed rows.
+    pub(super) least: usize,
+    pub(super) enough: usize,
 }
 
 /// The allowed rows of an index, searched exactly.

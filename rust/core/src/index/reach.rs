@@ -3,6 +3,7 @@
 use super::{
     Index, SearchParams, VectorsKept,
     balance::{Prices, Shares},
+    filtered::Behind,
 };
 use crate::{
     error::{Error, Result},
@@ -31,6 +32,8 @@ pub(super) struct Reach {
     pub(super) lists: usize,
     /// How many allowed rows a query sees at least, if there is a filter.
     pub(super) enough: usize,
+    /// The share of all rows that are allowed.
+    pub(super) allowed: f64,
     pub(super) epsilon: f32,
 }
 
@@ -87,20 +90,20 @@ impl Index {
             }
             Effort::Recall(recall) => {
                 let shares = self.shares(params, k, recall);
-                let spread = match filter {
+                let far = match filter {
                     // So few queries as an index measures itself with cannot tell a miss in ten thousand.
                     _ if recall > 0.9999 => None,
-                    Some(filter) => self.spread_behind(filter, k, shares.lists),
-                    None => self.calibration().spread(k, shares.lists),
+                    Some(filter) => self.behind(filter, k, shares.lists),
+                    None => self.calibration().spread(k, shares.lists).map(|(spread, lists)| {
+                        let beyond = k > self.calibration().deepest();
+                        let least = if beyond { lists.ceil() as usize } else { 1 };
+                        Behind { spread, lists, least, enough: 0 }
+                    }),
                 };
-                match spread {
-                    Some((spread, lists)) => {
-                        let filtered = params.filter.is_some();
-                        let least =
-                            if filtered || k > self.calibration().deepest() { lists.ceil() } else { 1.0 };
+                match far {
+                    Some(Behind { spread, lists, least, enough }) => {
                         let usual = self.calibration().usual();
-                        let breadth = Breadth::Spread { spread, usual, least: (least as usize).min(nlist) };
-                        let enough = filter.map_or(0, |filter| self.enough(filter, lists));
+                        let breadth = Breadth::Spread { spread, usual, least: least.min(nlist) };
                         (breadth, (lists * 1.5) as usize + 1, enough, shares)
                     }
                     None => (Breadth::Nprobe(nlist), nlist, 0, shares),
@@ -117,15 +120,17 @@ impl Index {
             let expected = "a finite number, at least 0";
             return Err(Error::invalid_parameter("epsilon", expected, epsilon.to_string()));
         }
-        Ok(Some(Reach { breadth, lists, enough, epsilon }))
+        let allowed = filter.map_or(1.0, |filter| filter.count() as f64 / self.len() as f64);
+        Ok(Some(Reach { breadth, lists, enough, allowed, epsilon }))
     }
 
     /// How lists and bound share what `recall` lets get lost. With an epsilon of the user's, what was measured says nothing
-    /// of the time; behind a filter, choosing by the depth that it asks for was tried, and was no faster.
+    /// of the time. Behind a filter more lists are looked into, and about as much is left to do as without.
     fn shares(&self, params: &SearchParams, k: usize, recall: f64) -> Shares {
-        if params.filter.is_some() || params.epsilon.is_some() {
+        if params.epsilon.is_some() {
             return Shares::usual(recall);
         }
-        self.calibration().shares(k, recall, Prices::new(self, self.reranks(params)))
+        let deep = params.filter.as_deref().map_or(k, |filter| self.depth_behind(filter, k));
+        self.calibration().shares(k, deep, recall, Prices::new(self, self.reranks(params)))
     }
 }

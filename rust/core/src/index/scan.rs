@@ -28,6 +28,8 @@ use crate::{
 const TILE: usize = 8;
 /// The share of the lengths' squares below which the square of a distance is computed anew.
 const CANCELLED: f32 = 0.1;
+/// A query that sees a smaller share of the rows that a filter allows on average sees few.
+const FAIR: f64 = 0.75;
 /// Queries routed at once.
 const ROUTED_AT_ONCE: usize = 16;
 /// The rank at which the first round ends; each next round ends at four times the rank. 64 times is as fast where there
@@ -39,7 +41,9 @@ const FIRST_ROUND: usize = 1;
 pub(super) struct Tally {
     /// Lists looked into.
     pub(super) lists: usize,
-    /// Rows seen there that a filter allows.
+    /// Rows in them.
+    pub(super) rows: usize,
+    /// Those that a filter allows.
     pub(super) codes: usize,
 }
 
@@ -159,17 +163,27 @@ impl<'a, 'f> Scanner<'a, 'f> {
     /// A query that found or saw too few rows in its lists goes on, one list after the other.
     fn fill<S: Sink<'a>>(&mut self, asked: &[Asked], sinks: &mut [S]) {
         for at in 0..asked.len() {
-            if sinks[at].is_full() && self.tallies[at].codes >= self.reach.enough {
+            let enough = self.enough(self.tallies[at]);
+            if sinks[at].is_full() && self.tallies[at].codes >= enough {
                 continue;
             }
             for key in asked[at].route.beyond(self.index.router(), &asked[at].rotated) {
                 self.scan(&[Visit::new(at as u32, key)], asked, sinks);
                 sinks[at].end_round(asked[at].refiner.as_ref(), &mut self.scratch);
-                if sinks[at].is_full() && self.tallies[at].codes >= self.reach.enough {
+                if sinks[at].is_full() && self.tallies[at].codes >= enough {
                     break;
                 }
             }
         }
+    }
+
+    /// How many allowed rows a query sees at least that saw so many. A filter may follow the clusters, and have few rows
+    /// where the query is: then those it wants are farther than was measured, and it sees twice as many as such lists
+    /// hold elsewhere.
+    fn enough(&self, seen: Tally) -> usize {
+        let fair = seen.rows as f64 * self.reach.allowed;
+        let few = (seen.codes as f64) < FAIR * fair;
+        self.reach.enough.max(if few { (2.0 * fair) as usize } else { 0 })
     }
 
     /// While one query reads the vectors it needs, those that the next one begins with are on their way.
@@ -203,11 +217,12 @@ impl<'a, 'f> Scanner<'a, 'f> {
         let mut sums = [[0; BLOCK]; TILE];
         let mut bounds: [BlockBounds; TILE] = std::array::from_fn(|_| BlockBounds::default());
         let mut masks = [0; TILE];
-        let mut seen = 0;
+        let (mut all, mut seen) = (0, 0);
         for run in runs {
             let segment = &index.segments[run.segment()];
             for block in run.blocks() {
                 let Some(factors) = segment.factors(block) else { continue };
+                all += usize::from(segment.count[block]);
                 let allowed = mask(segment, block, self.filter);
                 if allowed == 0 {
                     continue;
@@ -239,6 +254,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
         for visit in tile {
             let tally = &mut self.tallies[visit.at as usize];
             tally.lists += 1;
+            tally.rows += all;
             tally.codes += seen;
         }
     }

@@ -80,7 +80,13 @@ impl Index {
         let mut depth = FIRST_LOOK.min(self.len());
         loop {
             let asked = self.reach(params, depth)?;
-            let everything = Reach { breadth: Breadth::Nprobe(nlist), lists: nlist, enough: 0, epsilon: 0.0 };
+            let everything = Reach {
+                breadth: Breadth::Nprobe(nlist),
+                lists: nlist,
+                enough: 0,
+                allowed: 1.0,
+                epsilon: 0.0,
+            };
             let reach = asked.unwrap_or(everything);
             let all = reach.breadth == Breadth::Nprobe(nlist) || !matches!(params.effort, Effort::Recall(_));
             let ball = |_, vector: &[f32]| Ball::new(self, vector, radius, asked.is_some());
