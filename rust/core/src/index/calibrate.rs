@@ -20,13 +20,18 @@ use crate::{
 
 /// Rows that play the query.
 const QUERIES: usize = 256;
+/// One in so many of them looks for more than [`BOUND_UP_TO`] neighbours: to find those takes long, and each tells much.
+const DEEP_ONE_IN: usize = 4;
 /// Rows that play it when work is measured: what is wanted there is no more than about what it is.
 const WORKED: usize = 32;
 /// Rows that play the corpus. Among fewer rows the nearest are further away and lie in more distant lists, so a
 /// sample of a large table asks for more probes than needed, never for fewer.
 const ROWS: usize = 1 << 18;
 /// The numbers of neighbours that a curve is measured for.
-const DEPTHS: [usize; 2] = [10, 100];
+const DEPTHS: [usize; 3] = [10, 100, 1000];
+/// The most for which is measured what a bound loses, and what work it leaves: deeper, only lists are. That is what
+/// a filter asks for, whose few allowed rows are among many others.
+const BOUND_UP_TO: usize = 100;
 
 /// What was measured, one curve per depth.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -44,7 +49,7 @@ pub struct Curve {
     pub k: usize,
     /// `(spread, share, lists)`, all ascending: neighbours whose list is looked into, and how many lists are.
     pub spread: Vec<(f64, f64, f64)>,
-    /// `(epsilon, share)`, both ascending: neighbours that the error bound does not drop.
+    /// `(epsilon, share)`, both ascending: neighbours that the error bound does not drop; empty where that was not measured.
     pub epsilon: Vec<(f64, f64)>,
     /// What the bound leaves to do, by ascending epsilon; empty where that was not measured.
     #[serde(default)]
@@ -111,7 +116,9 @@ impl Calibration {
     /// Less than the normal distribution asks for ([`epsilon_for`]): a neighbour is dropped only if its error exceeds
     /// its distance to the k-th best, too. Where nothing was measured the normal distribution decides.
     pub(super) fn epsilon(&self, k: usize, share: f64) -> f32 {
-        let measured = self.curve_for(k).and_then(|curve| first_to_reach(&curve.epsilon, share));
+        let bounded = || self.curves.iter().filter(|curve| !curve.epsilon.is_empty());
+        let curve = bounded().find(|curve| curve.k >= k).or(bounded().last());
+        let measured = curve.and_then(|curve| first_to_reach(&curve.epsilon, share));
         let normal = epsilon_for(share);
         // Below 1 the rounding of the factors is not covered.
         measured.map_or(normal, |measured| normal.min(measured as f32)).max(1.0)
@@ -121,22 +128,27 @@ impl Calibration {
         monitor.advance(Phase::Calibrate, 0, 1);
         let corpus = Sample::new(vectors, ROWS, index.router().rotation().seed());
         let asked = Sample::new(vectors, QUERIES, index.router().rotation().seed().wrapping_add(1));
-        let queries = asked.collect()?;
-        let depth = DEPTHS[DEPTHS.len() - 1].min(corpus.rows.len().saturating_sub(1)).max(1);
-        // One neighbour more than asked for: the row itself is among them.
-        let kernels = index.router().kernels();
-        let truth = exact::search(&corpus, &queries, index.metric(), depth + 1, kernels, pool, monitor)?;
+        let deepest = corpus.rows.len().saturating_sub(1).max(1);
+        let depth = DEPTHS[DEPTHS.len() - 1].min(deepest);
+        let (deep, others) = asked.split(DEEP_ONE_IN);
         let places = places_of_rows(index, vectors.len());
-        let looks = pool.map(asked.rows.len(), |at| {
-            let hits = truth.of_query(at).map(|hit| match truth.ids().get(hit) {
-                Id::Int64(row) => row as usize,
-                _ => 0,
-            });
-            let neighbours: Vec<usize> = hits.filter(|&row| row != asked.rows[at]).take(depth).collect();
-            let mut query = vec![0.0; index.dim()];
-            queries.copy_row(at, &mut query);
-            Ok(Asked::new(index, vectors, &query).look(&neighbours, &places))
-        })?;
+        let mut looks = Vec::with_capacity(QUERIES);
+        for (asked, depth) in [(deep, depth), (others, depth.min(BOUND_UP_TO))] {
+            let queries = asked.collect()?;
+            // One neighbour more than asked for: the row itself is among them.
+            let kernels = index.router().kernels();
+            let truth = exact::search(&corpus, &queries, index.metric(), depth + 1, kernels, pool, monitor)?;
+            looks.extend(pool.map(asked.rows.len(), |at| {
+                let hits = truth.of_query(at).map(|hit| match truth.ids().get(hit) {
+                    Id::Int64(row) => row as usize,
+                    _ => 0,
+                });
+                let neighbours: Vec<usize> = hits.filter(|&row| row != asked.rows[at]).take(depth).collect();
+                let mut query = vec![0.0; index.dim()];
+                queries.copy_row(at, &mut query);
+                Ok(Asked::new(index, vectors, &query).look(&neighbours, &places))
+            })?);
+        }
         let mut depths: Vec<usize> = DEPTHS.iter().map(|&k| k.min(depth)).collect();
         depths.dedup();
         let usual = match index.metric().family() {
@@ -160,7 +172,9 @@ impl Index {
         self.borrowed = Some(vectors);
         for at in 0..self.calibration.curves.len() {
             let k = self.calibration.curves[at].k;
-            self.calibration.curves[at].work = self.measure_work(&asked, k, pool)?;
+            if k <= BOUND_UP_TO {
+                self.calibration.curves[at].work = self.measure_work(&asked, k, pool)?;
+            }
         }
         monitor.advance(Phase::Calibrate, 1, 1);
         Ok(())
@@ -173,7 +187,9 @@ fn first_to_reach(points: &[(f64, f64)], share: f64) -> Option<f64> {
 
 /// What one query needed.
 struct Look {
-    /// Of each neighbour, the nearest first.
+    /// The spread that finds each neighbour, the nearest first.
+    spreads: Vec<f32>,
+    /// What it takes to keep each of the nearest.
     needs: Vec<Need>,
     /// The spread from which on each list is looked into, ascending.
     lists: Vec<f32>,
@@ -181,9 +197,8 @@ struct Look {
     nearest: f32,
 }
 
-/// What it takes to find one neighbour.
+/// What it takes to keep one neighbour.
 struct Need {
-    spread: f32,
     /// How many standard deviations its estimate lies beyond its distance.
     error: f32,
     /// Its distance, and one standard deviation of its estimate.
@@ -240,16 +255,20 @@ impl<'a> Asked<'a> {
         let spread = |list: usize| self.ranks[list] as f32 * (farness(list) - nearest).max(0.0);
         let mut lists: Vec<f32> = (0..self.keys.len()).map(spread).collect();
         lists.sort_unstable_by(f32::total_cmp);
-        let mut scratch = vec![0.0; self.index.dim()];
-        let each = neighbours.iter().map(|&row| {
+        let list_of = |&row: &usize| {
             let (segment, slot) = places[row];
+            self.index.segments()[segment as usize].list_id[slot as usize / BLOCK] as usize
+        };
+        let mut scratch = vec![0.0; self.index.dim()];
+        let needs = neighbours.iter().take(BOUND_UP_TO).map(|row| {
+            let (segment, slot) = places[*row];
             let segment = &self.index.segments()[segment as usize];
-            let list = segment.list_id[slot as usize / BLOCK] as usize;
-            let value = self.query.value(self.index.router().kernels(), self.vectors.row(row, &mut scratch));
-            let (estimate, sigma) = self.estimate(segment, slot as usize, list);
-            Need { spread: spread(list), error: (estimate - value) / sigma, value, sigma }
+            let value = self.query.value(self.index.router().kernels(), self.vectors.row(*row, &mut scratch));
+            let (estimate, sigma) = self.estimate(segment, slot as usize, list_of(row));
+            Need { error: (estimate - value) / sigma, value, sigma }
         });
-        Look { needs: each.collect(), lists, nearest }
+        let needs = needs.collect();
+        Look { spreads: neighbours.iter().map(|row| spread(list_of(row))).collect(), needs, lists, nearest }
     }
 
     /// A row's estimate and its standard deviation, with the query as it is: the look-up table's error has room of its
@@ -283,20 +302,21 @@ fn places_of_rows(index: &Index, rows: usize) -> Vec<Place> {
 }
 
 fn curve(k: usize, looks: &[Look]) -> Curve {
-    let each = |need: &dyn Fn(&Need, f32) -> f32| -> Vec<Vec<f32>> {
-        let queries = looks.iter().map(|look| {
-            let needs = &look.needs[..look.needs.len().min(k)];
-            let limit = needs.iter().fold(f32::NEG_INFINITY, |limit, need| limit.max(need.value));
-            needs.iter().map(|one| need(one, limit)).collect()
-        });
-        queries.collect()
-    };
-    let spread = points(&each(&|need, _| need.spread)).into_iter().map(|(spread, share)| {
-        let within = |look: &Look| look.lists.partition_point(|&list| f64::from(list) <= spread);
+    let looks: Vec<&Look> = looks.iter().filter(|look| k <= BOUND_UP_TO || look.spreads.len() >= k).collect();
+    let spreads: Vec<Vec<f32>> =
+        looks.iter().map(|look| look.spreads[..look.spreads.len().min(k)].to_vec()).collect();
+    let epsilons = looks.iter().map(|look| {
+        let needs = &look.needs[..look.needs.len().min(k)];
+        let limit = needs.iter().fold(f32::NEG_INFINITY, |limit, need| limit.max(need.value));
+        needs.iter().map(|need| need.epsilon(limit)).collect()
+    });
+    let epsilon = if k <= BOUND_UP_TO { points(&epsilons.collect::<Vec<_>>()) } else { Vec::new() };
+    let spread = points(&spreads).into_iter().map(|(spread, share)| {
+        let within = |look: &&Look| look.lists.partition_point(|&list| f64::from(list) <= spread);
         let lists: usize = looks.iter().map(within).sum();
         (spread, share, lists as f64 / looks.len() as f64)
     });
-    Curve { k, spread: spread.collect(), epsilon: points(&each(&Need::epsilon)), work: Vec::new() }
+    Curve { k, spread: spread.collect(), epsilon, work: Vec::new() }
 }
 
 /// What share of the neighbours of each query a value keeps, less one standard error, at the values where it matters.
@@ -345,6 +365,16 @@ struct Sample<'a> {
 impl<'a> Sample<'a> {
     fn new(vectors: &'a Vectors, wanted: usize, seed: u64) -> Self {
         Self { vectors, rows: vectors.sample_rows(wanted, seed) }
+    }
+
+    /// One in so many of the rows, and the others.
+    fn split(self, one_in: usize) -> (Self, Self) {
+        let rows = |chosen: bool| {
+            let each = self.rows.iter().enumerate().filter(move |(at, _)| (at % one_in == 0) == chosen);
+            each.map(|(_, &row)| row).collect()
+        };
+        let vectors = self.vectors;
+        (Self { vectors, rows: rows(true) }, Self { vectors, rows: rows(false) })
     }
 
     fn collect(&self) -> Result<Vectors> {
