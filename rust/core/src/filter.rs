@@ -19,6 +19,8 @@ const PAGE_ROWS: u64 = 64 * PAGE_WORDS as u64;
 
 type Page = [u64; PAGE_WORDS];
 
+static EMPTY: Page = [0; PAGE_WORDS];
+
 /// A set of row numbers.
 ///
 /// ```
@@ -94,10 +96,19 @@ impl Filter {
     }
 
     /// A bit for each of a block's rows that is in the set. `rows` count from `first_row`.
+    ///
+    /// Rows of a block are mostly in order: their page is looked up only when it changes.
     pub fn mask(&self, first_row: u64, rows: &[u32; BLOCK]) -> u32 {
-        rows.iter()
-            .enumerate()
-            .fold(0, |mask, (lane, &row)| mask | u32::from(self.contains(first_row + u64::from(row))) << lane)
+        let (mut mask, mut number, mut page) = (0, usize::MAX, &EMPTY);
+        for (lane, &row) in rows.iter().enumerate() {
+            let row = first_row + u64::from(row);
+            let (of_row, word, _) = place(row);
+            if of_row != number {
+                (number, page) = (of_row, self.pages.get(of_row).map_or(&EMPTY, |page| page));
+            }
+            mask |= (page[word] >> (row % 64) & 1) as u32 * (1 << lane);
+        }
+        mask
     }
 
     /// Adds a row; tells whether it is new.

@@ -95,6 +95,7 @@ impl RowNumbers {
     }
 
     /// Some blocks, where they lie.
+    #[must_use]
     pub fn slice(&self, blocks: Range<usize>) -> Self {
         let each = block_bytes(self.bits);
         Self {
@@ -104,6 +105,7 @@ impl RowNumbers {
     }
 
     /// The same numbers in at least `bits` each; nothing is copied if they are so already.
+    #[must_use]
     pub fn widened(&self, bits: u32) -> Self {
         if bits <= self.bits {
             return self.clone();

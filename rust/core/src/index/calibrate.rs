@@ -86,7 +86,8 @@ impl Calibration {
     /// The smallest spread whose lists hold `share` of the `k` nearest, and the mean number of lists it looks into. `None`
     /// if that was never met: every list then.
     pub(super) fn spread(&self, k: usize, share: f64) -> Option<(f32, f64)> {
-        let met = |curve: &Curve| curve.spread.iter().find(|point| point.1 >= share).copied();
+        let met =
+            |curve: &Curve| curve.spread.get(curve.spread.partition_point(|point| point.1 < share)).copied();
         let deeper =
             self.curves.iter().find(|curve| curve.k >= k).and_then(|curve| Some((curve.k, met(curve)?)));
         let shallower =
@@ -117,7 +118,7 @@ impl Calibration {
     /// its distance to the k-th best, too. Where nothing was measured the normal distribution decides.
     pub(super) fn epsilon(&self, k: usize, share: f64) -> f32 {
         let bounded = || self.curves.iter().filter(|curve| !curve.epsilon.is_empty());
-        let curve = bounded().find(|curve| curve.k >= k).or(bounded().last());
+        let curve = bounded().find(|curve| curve.k >= k).or(bounded().next_back());
         let measured = curve.and_then(|curve| first_to_reach(&curve.epsilon, share));
         let normal = epsilon_for(share);
         // Below 1 the rounding of the factors is not covered.

@@ -42,14 +42,11 @@ pub(super) struct Codes {
 }
 
 impl Codes {
-    pub(super) fn new(centroids: &Centroids, groups: Arc<Groups>) -> Self {
+    pub(super) fn new(centroids: &Centroids, groups: &Arc<Groups>) -> Self {
         let (kernels, dim, nlist) = (centroids.kernels(), centroids.dim(), centroids.nlist());
         let count = groups.len();
-        let mut codes = Self {
-            groups: Arc::clone(&groups),
-            blocks: vec![0; count * block_bytes(dim)],
-            ..Self::default()
-        };
+        let mut codes =
+            Self { groups: Arc::clone(groups), blocks: vec![0; count * block_bytes(dim)], ..Self::default() };
         let (mut residual, mut signs) = (vec![0.0; dim], Vec::new());
         let (mut packed, mut values) = (vec![0; block_bytes(dim)], Vec::new());
         let blocks = codes.blocks.chunks_exact_mut(block_bytes(dim)).zip(groups.means.chunks_exact(dim));
@@ -285,7 +282,7 @@ mod tests {
     }
 
     fn coded(centroids: &Centroids) -> Codes {
-        Codes::new(centroids, Arc::new(Groups::new(centroids)))
+        Codes::new(centroids, &Arc::new(Groups::new(centroids)))
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Router {
     pub(crate) fn of(metric: Metric, rotation: Rotation, centroids: Centroids) -> Self {
         let groups = (centroids.nlist() >= GROUPED_FROM).then(|| Arc::new(Groups::new(&centroids)));
         let codes = groups.as_ref().filter(|_| !ranks_by_bytes(&centroids));
-        let codes = codes.map(|groups| Arc::new(Codes::new(&centroids, Arc::clone(groups))));
+        let codes = codes.map(|groups| Arc::new(Codes::new(&centroids, groups)));
         Self { projection: Projection { metric, rotation }, centroids: Arc::new(centroids), groups, codes }
     }
 
@@ -140,7 +140,7 @@ impl Router {
 
     /// Codes of the centroids, made if there are none: where the lists are many enough to be grouped.
     pub(super) fn codes(&self) -> Option<Arc<Codes>> {
-        let coded = |groups| Arc::new(Codes::new(&self.centroids, Arc::clone(groups)));
+        let coded = |groups| Arc::new(Codes::new(&self.centroids, groups));
         self.codes.clone().or_else(|| self.groups.as_ref().map(coded))
     }
 

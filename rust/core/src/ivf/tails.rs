@@ -102,7 +102,9 @@ impl Tails {
         if moved.len() < wanted {
             moved.drain(..).for_each(|one| self.rows[one.host as usize] -= 1);
         }
-        moved.iter().for_each(|one| self.host[one.host as usize] = true);
+        for one in &moved {
+            self.host[one.host as usize] = true;
+        }
         self.rows[list] -= moved.len();
         moved
     }

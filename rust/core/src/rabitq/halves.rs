@@ -181,7 +181,8 @@ mod tests {
             assert!(ratio < 65_536.0 && (ratio >= 16_384.0 || value < 1e-30), "{value} {scale}");
         }
         let ends = [SCALE_BYTES.start(), SCALE_BYTES.end()].map(|&byte| scale_of(byte));
-        assert_eq!(ends.map(f32::log2), [LEAST_EXPONENT as f32, MOST_EXPONENT as f32]);
+        let expected = [LEAST_EXPONENT, MOST_EXPONENT].map(power_of_two);
+        assert_eq!(ends.map(f32::to_bits), expected.map(f32::to_bits));
     }
 
     /// The largest number of a block may be rounded to the next power of two, which asks for the next scale.
