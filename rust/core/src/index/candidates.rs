@@ -56,7 +56,7 @@ impl Index {
             breadth: Breadth::Nprobe(lists),
             lists,
             enough: 0,
-            allowed: 1.0,
+            allowed: 0.0,
             epsilon: epsilon_for(1.0),
         };
         let reach = self.reach(params, k)?.unwrap_or(everywhere);

@@ -10,6 +10,7 @@ mod explain;
 mod filtered;
 mod keep;
 mod lists;
+mod look;
 mod reach;
 mod reconstruct;
 mod rerank;

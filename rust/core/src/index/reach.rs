@@ -32,7 +32,7 @@ pub(super) struct Reach {
     pub(super) lists: usize,
     /// How many allowed rows a query sees at least, if there is a filter.
     pub(super) enough: usize,
-    /// The share of all rows that are allowed.
+    /// The share of all rows that a filter allows, if how far to look is ours to say; otherwise 0.
     pub(super) allowed: f64,
     pub(super) epsilon: f32,
 }
@@ -120,7 +120,10 @@ impl Index {
             let expected = "a finite number, at least 0";
             return Err(Error::invalid_parameter("epsilon", expected, epsilon.to_string()));
         }
-        let allowed = filter.map_or(1.0, |filter| filter.count() as f64 / self.len() as f64);
+        let allowed = match (filter, params.effort) {
+            (Some(filter), Effort::Recall(_)) => filter.count() as f64 / self.len() as f64,
+            _ => 0.0,
+        };
         Ok(Some(Reach { breadth, lists, enough, allowed, epsilon }))
     }
 

@@ -265,7 +265,7 @@ mod tests {
     }
 
     fn reach(breadth: Breadth) -> Reach {
-        Reach { breadth, lists: 1, enough: 0, allowed: 1.0, epsilon: 1.0 }
+        Reach { breadth, lists: 1, enough: 0, allowed: 0.0, epsilon: 1.0 }
     }
 
     #[test]

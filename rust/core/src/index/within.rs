@@ -84,7 +84,7 @@ impl Index {
                 breadth: Breadth::Nprobe(nlist),
                 lists: nlist,
                 enough: 0,
-                allowed: 1.0,
+                allowed: 0.0,
                 epsilon: 0.0,
             };
             let reach = asked.unwrap_or(everything);
