@@ -255,7 +255,9 @@ def test_what_is_no_index_gets_no_name(ctx: SessionContext) -> None:
 def test_a_build_reads_what_datafusion_reads(ctx: SessionContext, docs: Vectors, tmp_path: Path) -> None:
     sql = f"SELECT rows FROM ruvector_build('docs', 'v', '{tmp_path}/{{}}.arrow', {{options}})"
     assert rows(ctx, sql.format("all", options="{id: 'id'}")) == [(2000,)]
-    assert rv.open(tmp_path / "all.arrow").digest == rv.build(docs, np.arange(2000) + 1000).digest
+    table = pa.table({"id": np.arange(2000) + 1000, "v": pa.array(docs.tolist(), pa.list_(pa.float32(), 32))})
+    streamed = rv.build_stream(lambda: table.to_batches(300), column="v", ids="id", rows=2000)
+    assert rv.open(tmp_path / "all.arrow").digest == streamed.digest
     ctx.sql("CREATE VIEW some AS SELECT id, CAST(v AS DOUBLE[]) AS w FROM docs WHERE even")
     rows(ctx, sql.replace("'docs', 'v'", "'some', 'w'").format("some", options="{id: 'id', bits: 3}"))
     assert len(rv.open(tmp_path / "some.arrow")) == 1000
@@ -274,7 +276,8 @@ def test_a_build_reads_partitions_in_order_and_dealt_out_rows_as_they_come(
     frame = ctx.create_dataframe([[batch] for batch in table.to_batches(300)])
     ctx.register_table("parts", frame)
     rows(ctx, f"SELECT * FROM ruvector_build('parts', 'v', '{tmp_path}/parts.arrow')")
-    assert rv.open(tmp_path / "parts.arrow").digest == rv.build(docs).digest
+    streamed = rv.build_stream(lambda: table.to_batches(), column="v", rows=2000)
+    assert rv.open(tmp_path / "parts.arrow").digest == streamed.digest
     ctx.sql("CREATE VIEW filtered AS SELECT * FROM parts WHERE id % 2 = 0")
     rows(ctx, f"SELECT * FROM ruvector_build('filtered', 'v', '{tmp_path}/half.arrow', {{id: 'id'}})")
     half = rv.open(tmp_path / "half.arrow")

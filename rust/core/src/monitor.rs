@@ -44,6 +44,15 @@ impl Phase {
     }
 }
 
+/// Work inside other work: it stops with that, and its own steps are told to nobody.
+pub(crate) struct Quiet<'a>(pub(crate) &'a dyn Monitor);
+
+impl Monitor for Quiet<'_> {
+    fn interrupted(&self) -> bool {
+        self.0.interrupted()
+    }
+}
+
 /// Nobody watches, nothing stops.
 pub struct Unwatched;
 

@@ -12,7 +12,7 @@ use crate::{
     exact::{self, Corpus},
     ids::{Id, IdType},
     metric::Family,
-    monitor::{Monitor, Phase},
+    monitor::{Monitor, Phase, Quiet},
     pool::Pool,
     recall::epsilon_for,
     vectors::Vectors,
@@ -138,7 +138,8 @@ impl Calibration {
             let queries = asked.collect()?;
             // One neighbour more than asked for: the row itself is among them.
             let kernels = index.router().kernels();
-            let truth = exact::search(&corpus, &queries, index.metric(), depth + 1, kernels, pool, monitor)?;
+            let truth =
+                exact::search(&corpus, &queries, index.metric(), depth + 1, kernels, pool, &Quiet(monitor))?;
             looks.extend(pool.map(asked.rows.len(), |at| {
                 let hits = truth.of_query(at).map(|hit| match truth.ids().get(hit) {
                     Id::Int64(row) => row as usize,
