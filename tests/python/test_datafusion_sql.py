@@ -276,7 +276,7 @@ def test_a_build_reads_partitions_in_order_and_dealt_out_rows_as_they_come(
     frame = ctx.create_dataframe([[batch] for batch in table.to_batches(300)])
     ctx.register_table("parts", frame)
     rows(ctx, f"SELECT * FROM ruvector_build('parts', 'v', '{tmp_path}/parts.arrow')")
-    streamed = rv.build_stream(lambda: table.to_batches(), column="v", rows=2000)
+    streamed = rv.build_stream(table.to_batches, column="v", rows=2000)
     assert rv.open(tmp_path / "parts.arrow").digest == streamed.digest
     ctx.sql("CREATE VIEW filtered AS SELECT * FROM parts WHERE id % 2 = 0")
     rows(ctx, f"SELECT * FROM ruvector_build('filtered', 'v', '{tmp_path}/half.arrow', {{id: 'id'}})")
