@@ -218,6 +218,35 @@ mod tests {
         }
     }
 
+    /// The nearest lists of a query hold no row that is allowed, or few, though half of all rows are.
+    #[test]
+    fn a_filter_that_follows_the_clusters_costs_no_recall() {
+        let (rows, dim, clusters) = (20_000, 16, 100);
+        let mut random = SplitMix64::new(6);
+        let corners: Vec<f32> = (0..clusters * dim).map(|_| random.unit_f64() as f32 * 3.0).collect();
+        let mut near = |at: usize| {
+            let corner = &corners[at % clusters * dim..(at % clusters + 1) * dim];
+            corner.iter().map(|value| value + random.unit_f64() as f32).collect::<Vec<_>>()
+        };
+        let mut column = |rows: usize| {
+            let values: Vec<f32> = (0..rows).flat_map(&mut near).collect();
+            Vectors::from_f32("embedding", dim, values.into()).unwrap()
+        };
+        let (table, queries) = (column(rows), column(100));
+        let index = Index::build(table, None, &BuildParams::default(), &Pool::Inline, &Unwatched).unwrap();
+        for some in [0, 20] {
+            // All rows of every second cluster, and one in so many of the others.
+            let allowed = |row: &u64| row.is_multiple_of(2) || (some > 0 && (row / 100).is_multiple_of(some));
+            let filter = Some(Arc::new(Filter::from_rows((0..rows as u64).filter(allowed), rows as u64)));
+            let ask = |effort| {
+                let params = SearchParams { effort, filter: filter.clone(), ..SearchParams::default() };
+                index.search(&queries, &params, &Pool::Inline, &Unwatched).unwrap()
+            };
+            let recall = crate::recall::recall_at_k(&ask(Effort::Recall(0.95)), &ask(Effort::Exact)).unwrap();
+            assert!(recall > 0.95, "1 of {some}: {recall}");
+        }
+    }
+
     #[test]
     fn nothing_allowed_is_nothing_found() {
         let table = rows(100, 8, 1);

@@ -88,7 +88,7 @@ mod tests {
             assert_eq!(assigner.codes.is_some(), nlist == 300);
             let found = assigner.assign_and_more(&rows);
             let lists: Vec<u32> = found.iter().map(|row| row.list).collect();
-            assert_eq!(lists, router.assign(&rows));
+            assert_eq!(lists, assigner.assign(&rows));
             let mut met = 0;
             for (row, found) in rows.chunks_exact(64).zip(&found) {
                 let along = router.centroids().along_mean(row);

@@ -10,7 +10,7 @@
 
 use arrow_buffer::{Buffer, MutableBuffer, ScalarBuffer};
 
-use super::order::GROUP;
+use super::order::{GROUP, mean};
 use crate::{kernel::Kernels, metric::Family};
 
 /// The largest number a centroid's coordinate becomes.
@@ -40,7 +40,7 @@ pub struct Centroids {
 impl Centroids {
     /// The centroids nearest to some of single precision, `dim` numbers each, at least one.
     pub fn learned(kernels: Kernels, values: &[f32], dim: usize) -> Self {
-        let mean = mean_of(values, dim);
+        let mean = mean(values, dim);
         let nlist = values.len() / dim;
         let (mut steps, mut bytes) = (Vec::with_capacity(nlist), Vec::with_capacity(values.len()));
         let mut beyond = vec![0.0; dim];
@@ -211,16 +211,6 @@ impl Centroids {
 pub fn stored_bytes(nlist: usize, dim: usize) -> usize {
     let floats = dim.saturating_add(nlist).saturating_mul(size_of::<f32>());
     nlist.saturating_mul(dim).saturating_add(floats)
-}
-
-/// The mean of some rows, added up in their order in `f64`.
-fn mean_of(rows: &[f32], dim: usize) -> Vec<f32> {
-    let mut sum = vec![0.0_f64; dim];
-    for row in rows.chunks_exact(dim) {
-        sum.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
-    }
-    let count = (rows.len() / dim) as f64;
-    sum.into_iter().map(|sum| (sum / count) as f32).collect()
 }
 
 /// The width of a step, so that the largest number is `steps` of them, and one over it; 0 for zeros.

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 pub use super::bytes::KeyScratch;
 use super::{
-    assign::Assigner, centroids::Centroids, codes::Codes, groups::Groups, hierarchy, kmeans::Trainer,
-    project::Projection,
+    centroids::Centroids, codes::Codes, groups::Groups, hierarchy, kmeans::Trainer, project::Projection,
 };
 use crate::{
     error::{Error, Result},
@@ -131,11 +130,6 @@ impl Router {
     /// `scratch` holds `dim` values, `out` takes `padded_dim`.
     pub fn project(&self, vector: &[f32], scratch: &mut Vec<f32>, out: &mut [f32]) {
         self.projection.one(self.kernels(), vector, scratch, out);
-    }
-
-    /// The list of each of several projected rows, see [`Assigner::assign`].
-    pub fn assign(&self, rows: &[f32]) -> Vec<u32> {
-        Assigner::new(self).assign(rows)
     }
 
     /// Codes of the centroids, made if there are none: where the lists are many enough to be grouped.
@@ -266,7 +260,7 @@ pub fn train_router(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{monitor::Unwatched, random::SplitMix64};
+    use crate::{ivf::assign::Assigner, monitor::Unwatched, random::SplitMix64};
     use proptest::prelude::*;
 
     fn column(rows: usize, dim: usize) -> Vectors {
@@ -313,7 +307,7 @@ mod tests {
             let mut nearest = Vec::new();
             router.nearest(&rows[..64], &Query::new(kernels, &rows[..64]), 9, &mut nearest);
             (
-                router.assign(&rows),
+                Assigner::new(&router).assign(&rows),
                 nearest.into_iter().map(|key| (key.0.to_bits(), key.1)).collect::<Vec<_>>(),
             )
         };
@@ -331,7 +325,7 @@ mod tests {
             let router = trained(&vectors, Metric::L2Sq, nlist);
             prop_assert_eq!(router.nlist(), nlist.min(rows));
             let projected = projected(&router, &vectors);
-            let lists = router.assign(&projected);
+            let lists = Assigner::new(&router).assign(&projected);
             prop_assert!(lists.len() == rows && lists.iter().all(|&list| (list as usize) < router.nlist()));
             let query = &projected[..router.padded_dim()];
             let (mut found, mut all) = (Vec::new(), Vec::new());
