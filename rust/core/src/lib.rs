@@ -45,6 +45,7 @@ pub mod replace;
 pub mod rotate;
 pub mod row_numbers;
 pub mod segment;
+pub mod short_floats;
 pub mod topk;
 pub mod vectors;
 

@@ -7,6 +7,7 @@ use crate::{
     rabitq::{BLOCK, Factors, HalfBlock, block_bytes, code_bytes, pack_block, scale_byte, unpack},
     row_numbers::RowNumbers,
     segment::{ExCodes, Segment, StoredVectors},
+    short_floats::{SHORT_BYTES, ShortFloats},
 };
 
 /// One row on its way: its list, its new number, and where it lies.
@@ -101,24 +102,24 @@ fn factors(parts: &[&Segment], block: &[Entry]) -> HalfBlock {
 /// What the rows have beyond their first bits.
 fn ex<'a>(parts: &[&Segment], slots: impl Iterator<Item = Option<&'a Entry>>) -> Option<ExCodes> {
     let first = parts.first()?.ex.as_ref()?;
-    let bytes = first.code.len() / first.f_add.len();
+    let bytes = first.code.len() / first.f_error.len();
     let (mut code, mut f_add, mut f_rescale, mut f_error) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for entry in slots {
         if let Some((from, slot)) = entry.and_then(|entry| Some((parts[entry.part].ex.as_ref()?, entry.slot)))
         {
             code.extend_from_slice(&from.code[slot * bytes..(slot + 1) * bytes]);
-            f_add.push(from.f_add[slot]);
-            f_rescale.push(from.f_rescale[slot]);
+            f_add.extend_from_slice(&from.f_add.bytes()[slot * SHORT_BYTES..][..SHORT_BYTES]);
+            f_rescale.extend_from_slice(&from.f_rescale.bytes()[slot * SHORT_BYTES..][..SHORT_BYTES]);
             f_error.push(from.f_error[slot]);
         } else {
             code.resize(code.len() + bytes, 0);
-            f_add.push(0.0);
-            f_rescale.push(0.0);
+            f_add.extend([0; SHORT_BYTES]);
+            f_rescale.extend([0; SHORT_BYTES]);
             f_error.push(0);
         }
     }
-    let (f_add, f_rescale, f_error) = (f_add.into(), f_rescale.into(), f_error.into());
-    Some(ExCodes { ex: first.ex, code: Buffer::from_vec(code), f_add, f_rescale, f_error })
+    let [f_add, f_rescale] = [f_add, f_rescale].map(|bytes| ShortFloats::from_bytes(Buffer::from_vec(bytes)));
+    Some(ExCodes { ex: first.ex, code: Buffer::from_vec(code), f_add, f_rescale, f_error: f_error.into() })
 }
 
 fn codes(parts: &[&Segment], blocks: &[&[Entry]], padded_dim: usize) -> Buffer {

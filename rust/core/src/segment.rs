@@ -10,6 +10,7 @@ use crate::{
     ids::{Id, Ids},
     rabitq::{BLOCK, Factors, HalfFactors, block_bytes, code_bytes, ex_bytes, scale_of, unpack},
     row_numbers::RowNumbers,
+    short_floats::{SHORT_BYTES, ShortFloats},
     vectors::Element,
 };
 
@@ -50,9 +51,9 @@ pub struct ExCodes {
     /// The codes as [`crate::rabitq::pack_ex`] lays them out, 32 per block, slots not taken 0.
     pub code: Buffer,
     /// The estimator's constant part, 32 per block.
-    pub f_add: ScalarBuffer<f32>,
+    pub f_add: ShortFloats,
     /// The estimator's factor of the inner product with the code, 32 per block.
-    pub f_rescale: ScalarBuffer<f32>,
+    pub f_rescale: ShortFloats,
     /// The error bound, 32 per block: the upper 16 bits of a float, see [`ExCodes::error_bits`].
     pub f_error: ScalarBuffer<u16>,
 }
@@ -78,8 +79,8 @@ impl ExCodes {
     fn row(&self, slot: usize, padded_dim: usize) -> Option<ExRow<'_>> {
         let bytes = ex_bytes(padded_dim, self.ex);
         let factors = Factors {
-            f_add: *self.f_add.get(slot)?,
-            f_rescale: *self.f_rescale.get(slot)?,
+            f_add: self.f_add.get(slot)?,
+            f_rescale: self.f_rescale.get(slot)?,
             f_error: bf16::from_bits(*self.f_error.get(slot)?).to_f32(),
         };
         Some(ExRow { ex: self.ex, code: self.code.get(slot * bytes..(slot + 1) * bytes)?, factors })
@@ -91,14 +92,14 @@ impl ExCodes {
         let of = |buffer: &'a Buffer, each: usize| &buffer[slot * each..(slot + 1) * each];
         [
             of(&self.code, bytes),
-            of(self.f_add.inner(), size_of::<f32>()),
-            of(self.f_rescale.inner(), size_of::<f32>()),
+            of(self.f_add.bytes(), SHORT_BYTES),
+            of(self.f_rescale.bytes(), SHORT_BYTES),
             of(self.f_error.inner(), size_of::<u16>()),
         ]
     }
 
     fn bytes(&self) -> usize {
-        let factors = self.f_add.inner().len() + self.f_rescale.inner().len() + self.f_error.inner().len();
+        let factors = self.f_add.bytes().len() + self.f_rescale.bytes().len() + self.f_error.inner().len();
         self.code.len() + factors
     }
 }

@@ -15,7 +15,7 @@ use arrow_array::{
     Array, ArrayRef, Int64Array, PrimitiveArray, RecordBatch, StringArray, UInt8Array, UInt32Array,
     UInt64Array,
     cast::AsArray,
-    types::{ArrowPrimitiveType, Float16Type, Float32Type, UInt8Type, UInt16Type, UInt32Type},
+    types::{ArrowPrimitiveType, Float16Type, UInt8Type, UInt16Type, UInt32Type},
 };
 use arrow_ipc::{
     MetadataVersion,
@@ -329,6 +329,14 @@ fn with_first<T: ArrowPrimitiveType>(array: &dyn Array, value: T::Native) -> Arr
     Arc::new(arrow_array::FixedSizeListArray::new(field, list.value_length(), values, None))
 }
 
+/// The same for floats of three bytes.
+fn with_first_short(array: &dyn Array, value: f32) -> ArrayRef {
+    let array = array.as_fixed_size_binary();
+    let mut bytes = array.values().to_vec();
+    bytes[..3].copy_from_slice(&value.to_le_bytes()[1..]);
+    Arc::new(arrow_array::FixedSizeBinaryArray::new(array.value_length(), bytes.into(), None))
+}
+
 /// The column of centroids with another float in place `at`: 64 of the mean come first, then the steps.
 fn with_floats(array: &dyn Array, at: usize, value: f32) -> ArrayRef {
     let list = array.as_list::<i64>();
@@ -362,8 +370,8 @@ fn impossible_columns_are_named() {
         forged("scales", |array| with_first::<UInt8Type>(array, 0)),
         forged("scales", |array| with_first::<UInt8Type>(array, 1)),
         forged("scales", |array| with_first::<UInt8Type>(array, 240)),
-        forged("f_add_ex", |array| with_first::<Float32Type>(array, f32::NAN)),
-        forged("f_rescale_ex", |array| with_first::<Float32Type>(array, f32::INFINITY)),
+        forged("f_add_ex", |array| with_first_short(array, f32::NAN)),
+        forged("f_rescale_ex", |array| with_first_short(array, f32::INFINITY)),
         forged("f_error_ex", |array| with_first::<UInt16Type>(array, 0x7F80)),
     ];
     for (name, bytes) in forged {

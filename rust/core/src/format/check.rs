@@ -173,8 +173,8 @@ pub(super) fn segment(header: &Header, segment: &Segment) -> Result<(), PersistE
     finite_halves("f_rescale", &segment.f_rescale)?;
     finite_halves("f_error", &segment.f_error)?;
     let Some(ex) = &segment.ex else { return Ok(()) };
-    finite("f_add_ex", ex.f_add.iter().copied())?;
-    finite("f_rescale_ex", ex.f_rescale.iter().copied())?;
+    finite("f_add_ex", ex.f_add.iter())?;
+    finite("f_rescale_ex", ex.f_rescale.iter())?;
     match ex.f_error.iter().find(|&&bits| !bf16::from_bits(bits).is_finite()) {
         Some(bits) => Err(corrupt("f_error_ex", "the high halves of finite numbers", bits)),
         None => Ok(()),

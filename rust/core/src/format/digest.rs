@@ -43,8 +43,8 @@ const COLUMNS: [Column; 8] = [
 /// The columns of codes of more than one bit.
 const EX_COLUMNS: [ExColumn; 4] = [
     ("ex_code", |ex| &ex.code),
-    ("f_add_ex", |ex| ex.f_add.inner()),
-    ("f_rescale_ex", |ex| ex.f_rescale.inner()),
+    ("f_add_ex", |ex| ex.f_add.bytes()),
+    ("f_rescale_ex", |ex| ex.f_rescale.bytes()),
     ("f_error_ex", |ex| ex.f_error.inner()),
 ];
 

@@ -22,6 +22,7 @@ use crate::{
     rabitq::{BLOCK, block_bytes},
     row_numbers::{RowNumbers, block_bytes as block_bytes_of_rows},
     segment::{ExCodes, Segment, StoredVectors},
+    short_floats::{SHORT_BYTES, ShortFloats},
     vectors::Element,
 };
 
@@ -29,6 +30,8 @@ pub(super) const CENTROIDS: &str = "centroids";
 pub(super) const ROWS: &str = "rows";
 pub(super) const IDS: &str = "ids";
 pub(super) const VECTORS: &str = "vectors";
+/// Bytes of the 32 short floats of a block.
+const SHORT_BLOCK: i32 = (BLOCK * SHORT_BYTES) as i32;
 
 /// What decides about the columns.
 #[derive(Clone, Copy, Debug)]
@@ -70,8 +73,8 @@ impl Shape {
             let width = block_bytes(self.padded_dim) * (self.bits as usize - 1);
             fields.extend([
                 plain("ex_code", DataType::FixedSizeBinary(width as i32)),
-                of_block("f_add_ex", DataType::Float32),
-                of_block("f_rescale_ex", DataType::Float32),
+                plain("f_add_ex", DataType::FixedSizeBinary(SHORT_BLOCK)),
+                plain("f_rescale_ex", DataType::FixedSizeBinary(SHORT_BLOCK)),
                 of_block("f_error_ex", DataType::UInt16),
             ]);
         }
@@ -157,14 +160,17 @@ pub(super) fn to_batch(
 }
 
 fn ex_columns(ex: &ExCodes, from: usize, len: usize) -> Result<[ArrayRef; 4], ArrowError> {
-    let block_bytes = ex.code.len() / (ex.f_add.len() / BLOCK);
+    let block_bytes = ex.code.len() / (ex.f_error.len() / BLOCK);
     let codes = ex.code.slice_with_length(from * block_bytes, len * block_bytes);
     let (from, len) = (from * BLOCK, len * BLOCK);
-    let floats = |values: &ScalarBuffer<f32>| Arc::new(Float32Array::new(values.slice(from, len), None));
+    let floats = |floats: &ShortFloats| {
+        let bytes = floats.slice(from..from + len).bytes().clone();
+        FixedSizeBinaryArray::try_new(SHORT_BLOCK, bytes, None).map(Arc::new)
+    };
     Ok([
         Arc::new(FixedSizeBinaryArray::try_new(block_bytes as i32, codes, None)?),
-        in_blocks(floats(&ex.f_add), BLOCK)?,
-        in_blocks(floats(&ex.f_rescale), BLOCK)?,
+        floats(&ex.f_add)?,
+        floats(&ex.f_rescale)?,
         in_blocks(Arc::new(UInt16Array::new(ex.f_error.slice(from, len), None)), BLOCK)?,
     ])
 }
@@ -211,8 +217,8 @@ pub(super) fn from_batch(batch: &RecordBatch, shape: Shape) -> Option<(Segment, 
             bits => Some(ExCodes {
                 ex: bits - 1,
                 code: column("ex_code")?.as_fixed_size_binary().values().clone(),
-                f_add: values::<Float32Type>(inner(column("f_add_ex")?)),
-                f_rescale: values::<Float32Type>(inner(column("f_rescale_ex")?)),
+                f_add: short_floats(column("f_add_ex")?),
+                f_rescale: short_floats(column("f_rescale_ex")?),
                 f_error: values::<UInt16Type>(inner(column("f_error_ex")?)),
             }),
         },
@@ -230,6 +236,10 @@ pub(super) fn from_batch(batch: &RecordBatch, shape: Shape) -> Option<(Segment, 
     let values = values::<UInt8Type>(lists.values());
     let whole = lists.value_offsets().starts_with(&[0, values.len() as i64]);
     (whole && (values.is_empty() || lists.is_valid(0))).then_some((segment, values))
+}
+
+fn short_floats(array: &ArrayRef) -> ShortFloats {
+    ShortFloats::from_bytes(array.as_fixed_size_binary().values().clone())
 }
 
 fn values<T: ArrowPrimitiveType>(array: &ArrayRef) -> ScalarBuffer<T::Native> {

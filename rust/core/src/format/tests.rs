@@ -190,8 +190,8 @@ fn batches_do_not_change_the_content() {
         ex: Some(ExCodes {
             ex: ex.ex,
             code: ex.code.slice_with_length(at * padded * 12, padded * 12),
-            f_add: ex.f_add.slice(at * 32, 32),
-            f_rescale: ex.f_rescale.slice(at * 32, 32),
+            f_add: ex.f_add.slice(at * 32..at * 32 + 32),
+            f_rescale: ex.f_rescale.slice(at * 32..at * 32 + 32),
             f_error: ex.f_error.slice(at * 32, 32),
         }),
         vectors: None,

@@ -28,6 +28,7 @@ use crate::{
     rabitq::BLOCK,
     replace::replace,
     segment::{Segment, StoredVectors, narrow},
+    short_floats::SHORT_BYTES,
     vectors::Element,
 };
 
@@ -158,7 +159,7 @@ pub(super) fn block_bytes(segment: &Segment, block: usize) -> usize {
         }
     };
     let blocks = segment.blocks();
-    let ex = segment.ex.as_ref().map_or(0, |ex| ex.code.len() / blocks + BLOCK * (4 + 4 + 2));
+    let ex = segment.ex.as_ref().map_or(0, |ex| ex.code.len() / blocks + BLOCK * (2 * SHORT_BYTES + 2));
     plain + ids + segment.bin_code.len() / blocks + ex
 }
 

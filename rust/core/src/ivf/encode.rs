@@ -13,6 +13,7 @@ use crate::{
     rabitq::{Around, BLOCK, Coded, Encoder, HalfBlock, MAX_BITS, Moments, ex_bytes, pack_block, scale_byte},
     row_numbers::RowNumbers,
     segment::{ExCodes, Segment},
+    short_floats::{SHORT_BYTES, ShortFloats, push_short},
     vectors::Vectors,
 };
 
@@ -168,8 +169,8 @@ struct Columns {
     f_error: Vec<u16>,
     scales: Vec<u8>,
     ex_code: Vec<u8>,
-    f_add_ex: Vec<f32>,
-    f_rescale_ex: Vec<f32>,
+    f_add_ex: Vec<u8>,
+    f_rescale_ex: Vec<u8>,
     f_error_ex: Vec<u16>,
 }
 
@@ -186,14 +187,14 @@ impl Columns {
 
     /// The factors of a block's whole codes, and zeros up to its end.
     fn push_ex_factors(&mut self, coded: &[Coded]) {
-        for factors in coded.iter().map(|coded| coded.full.factors()) {
-            self.f_add_ex.push(factors.f_add);
-            self.f_rescale_ex.push(factors.f_rescale);
+        for factors in coded.iter().map(|coded| coded.full.short_factors()) {
+            push_short(&mut self.f_add_ex, factors.f_add);
+            push_short(&mut self.f_rescale_ex, factors.f_rescale);
             self.f_error_ex.push(ExCodes::error_bits(factors.f_error));
         }
-        let filled = self.f_add_ex.len().next_multiple_of(BLOCK);
-        self.f_add_ex.resize(filled, 0.0);
-        self.f_rescale_ex.resize(filled, 0.0);
+        let filled = self.f_error_ex.len().next_multiple_of(BLOCK);
+        self.f_add_ex.resize(filled * SHORT_BYTES, 0);
+        self.f_rescale_ex.resize(filled * SHORT_BYTES, 0);
         self.f_error_ex.resize(filled, 0);
     }
 
@@ -214,8 +215,8 @@ impl Columns {
         let ex = (bits > 1).then(|| ExCodes {
             ex: bits - 1,
             code: Buffer::from_vec(self.ex_code),
-            f_add: self.f_add_ex.into(),
-            f_rescale: self.f_rescale_ex.into(),
+            f_add: ShortFloats::from_bytes(self.f_add_ex.into()),
+            f_rescale: ShortFloats::from_bytes(self.f_rescale_ex.into()),
             f_error: self.f_error_ex.into(),
         });
         Segment {

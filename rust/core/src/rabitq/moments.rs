@@ -1,6 +1,6 @@
 //! The sums of a residual and its code, and the factors that follow from them.
 
-use crate::{kernel::Kernels, metric::Family};
+use crate::{kernel::Kernels, metric::Family, short_floats::short};
 
 /// What a residual is relative to, all of it rotated.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +93,17 @@ impl Moments {
             f_add: self.f_add(self.rescale) as f32,
             f_rescale: self.rescale as f32,
             f_error: self.f_error(self.rescale) as f32,
+        }
+    }
+
+    /// The factors of codes of several bits: `f_rescale` in three bytes, and what goes with it; `f_add` in three bytes,
+    /// too, which [`Refiner`](super::Refiner) has room for.
+    pub(crate) fn short_factors(&self) -> Factors {
+        let f_rescale = short(self.rescale as f32);
+        Factors {
+            f_add: short(self.f_add(f64::from(f_rescale)) as f32),
+            f_rescale,
+            f_error: self.f_error(f64::from(f_rescale)) as f32,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Distances from all bits of a code, for the rows that the first bit could not rule out.
 
 use super::{BLOCK, ListTerms};
-use crate::{kernel::Kernels, segment::Segment};
+use crate::{kernel::Kernels, segment::Segment, short_floats::SHORT_ROUNDING};
 
 /// Room for rounding in a sum of `f32`, as a share of the numbers that a distance is added up from.
 const ROUNDING: f64 = 1.0 / (1 << 20) as f64;
@@ -60,7 +60,7 @@ impl Refiner {
         let along = f64::from(row.factors.f_rescale) * (f64::from(numbers) - middle * self.sum);
         let (f_add, g_add) = (f64::from(row.factors.f_add), f64::from(list.g_add));
         let estimate = f_add + g_add + along;
-        let rounding = ROUNDING * (f_add.abs() + g_add.abs() + along.abs());
+        let rounding = ROUNDING * (f_add.abs() + g_add.abs() + along.abs()) + SHORT_ROUNDING * f_add.abs();
         let error = self.epsilon * f64::from(row.factors.f_error) * f64::from(list.g_error);
         Some(Refined { estimate: estimate as f32, lower: (estimate - error - rounding) as f32 })
     }

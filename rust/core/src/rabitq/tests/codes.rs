@@ -1,6 +1,7 @@
 //! Codes of more than one bit against the simulation: how well they point, how much they err, how often bounds miss.
 
 use super::*;
+use crate::short_floats::{ShortFloats, push_short};
 
 /// Figures of the exact search for levels, on random directions: the mean cosine at 2 to 9 bits.
 const COSINES: [(usize, [f64; 8]); 4] = [
@@ -128,7 +129,7 @@ fn segment_of(coded: &[Coded], codes: &[u8], ex_code: Vec<u8>, dim: usize, bits:
     let mut block = vec![0; block_bytes(dim)];
     pack_block(codes, BLOCK, dim, &mut block);
     let halves = HalfBlock::new(&coded.iter().map(|coded| coded.filter).collect::<Vec<_>>());
-    let full: Vec<Factors> = coded.iter().map(|coded| coded.full.factors()).collect();
+    let full: Vec<Factors> = coded.iter().map(|coded| coded.full.short_factors()).collect();
     Segment {
         list_id: vec![0].into(),
         first_row: vec![0].into(),
@@ -143,12 +144,18 @@ fn segment_of(coded: &[Coded], codes: &[u8], ex_code: Vec<u8>, dim: usize, bits:
         ex: Some(ExCodes {
             ex: bits - 1,
             code: ex_code.into(),
-            f_add: full.iter().map(|factors| factors.f_add).collect(),
-            f_rescale: full.iter().map(|factors| factors.f_rescale).collect(),
+            f_add: short_floats(full.iter().map(|factors| factors.f_add)),
+            f_rescale: short_floats(full.iter().map(|factors| factors.f_rescale)),
             f_error: full.iter().map(|factors| ExCodes::error_bits(factors.f_error)).collect(),
         }),
         vectors: None,
     }
+}
+
+fn short_floats(values: impl Iterator<Item = f32>) -> ShortFloats {
+    let mut bytes = Vec::new();
+    values.for_each(|value| push_short(&mut bytes, value));
+    ShortFloats::from_bytes(bytes.into())
 }
 
 #[test]
