@@ -12,7 +12,7 @@ pub(crate) const SHORT_ROUNDING: f64 = 1.0 / (1 << 16) as f64;
 /// Numbers in single precision without the last byte of their fraction, the lowest byte first.
 ///
 /// A half float would do for codes of few bits. Those of nine are more precise than one: with 11 significant bits the
-/// estimate's error would grow by a tenth.
+/// estimate's error would grow by about a tenth, as reckoned from the two roundings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShortFloats(Buffer);
 
