@@ -46,9 +46,7 @@ impl Filter {
     /// The given rows of a table of `rows` rows; those beyond its end are ignored.
     pub fn from_rows(allowed: impl IntoIterator<Item = u64>, rows: u64) -> Self {
         let mut filter = Self::none(rows);
-        for row in allowed.into_iter().filter(|&row| row < rows) {
-            filter.insert(row);
-        }
+        filter.insert_all(allowed.into_iter().filter(|&row| row < rows));
         filter
     }
 
@@ -123,6 +121,29 @@ impl Filter {
         Arc::make_mut(&mut self.pages[page])[word] |= bit;
         self.count += 1;
         true
+    }
+
+    /// Adds rows: several times as quick as one after the other where those of one page follow each other, as in any list
+    /// that is sorted.
+    pub fn insert_all(&mut self, rows: impl IntoIterator<Item = u64>) {
+        let mut rows = rows.into_iter();
+        let mut next = rows.next();
+        while let Some(row) = next {
+            let number = place(row).0;
+            while self.pages.len() <= number {
+                self.pages.push(Arc::new([0; PAGE_WORDS]));
+            }
+            let page = Arc::make_mut(&mut self.pages[number]);
+            while let Some(row) = next {
+                let (of_row, word, bit) = place(row);
+                if of_row != number {
+                    break;
+                }
+                self.count += usize::from(page[word] & bit == 0);
+                page[word] |= bit;
+                next = rows.next();
+            }
+        }
     }
 
     /// Takes a row out; tells whether it was there.
@@ -258,6 +279,12 @@ mod tests {
             }
             prop_assert_eq!(filter.count(), model.len());
             prop_assert_eq!(filter.rows().collect::<Vec<_>>(), model.iter().copied().collect::<Vec<_>>());
+            let mut more = filter.clone();
+            more.insert_all(other.iter().rev().chain(&other).copied());
+            model.extend(&other);
+            prop_assert_eq!(more.rows().collect::<Vec<_>>(), model.iter().copied().collect::<Vec<_>>());
+            prop_assert_eq!(more.count(), model.len());
+            let model: BTreeSet<u64> = filter.rows().collect();
             let both = filter.and(&Filter::from_rows(other.iter().copied(), 100_000));
             let expected: Vec<_> = model.intersection(&other).copied().collect();
             prop_assert_eq!(both.count(), expected.len());

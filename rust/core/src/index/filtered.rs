@@ -74,14 +74,22 @@ pub(super) struct Behind {
 /// The allowed rows of an index, searched exactly.
 pub(super) struct Allowed<'a> {
     index: &'a Index,
-    /// Segment and slot of each of them.
-    places: Vec<(&'a Segment, usize)>,
+    places: Vec<Place<'a>>,
+}
+
+/// Where a row lies. Its number is known when it is looked for, and to read it again where the codes lie would wait for
+/// memory as long as reading a short vector does.
+struct Place<'a> {
+    segment: &'a Segment,
+    slot: usize,
+    row: u64,
 }
 
 impl<'a> Allowed<'a> {
     pub(super) fn new(index: &'a Index, filter: &Filter) -> Self {
         if index.finds_rows() {
-            return Self { index, places: filter.rows().filter_map(|row| index.place_of_row(row)).collect() };
+            let place = |row| index.place_of_row(row).map(|(segment, slot)| Place { segment, slot, row });
+            return Self { index, places: filter.rows().filter_map(place).collect() };
         }
         let blocks = index
             .segments()
@@ -91,7 +99,8 @@ impl<'a> Allowed<'a> {
             let mask = mask(segment, block, Some(filter));
             (0..BLOCK)
                 .filter(move |lane| mask >> lane & 1 == 1)
-                .map(move |lane| (segment, block * BLOCK + lane))
+                .map(move |lane| block * BLOCK + lane)
+                .map(move |slot| Place { segment, slot, row: segment.row(slot) })
         });
         Self { index, places: places.collect() }
     }
@@ -109,19 +118,19 @@ impl Corpus for Allowed<'_> {
     }
 
     fn vector<'a>(&'a self, at: usize, scratch: &'a mut [f32]) -> Option<&'a [f32]> {
-        let (segment, slot) = self.places[at];
-        self.index.vector_of(segment, slot, scratch)
+        let place = &self.places[at];
+        self.index.vector_at(place.segment, place.slot, || place.row, scratch)
     }
 
     fn expect(&self, at: usize) {
-        if let Some(&(segment, slot)) = self.places.get(at) {
-            self.index.prefetch(segment, slot);
+        if let Some(place) = self.places.get(at) {
+            self.index.prefetch_at(place.segment, place.slot, || place.row);
         }
     }
 
     fn id(&self, at: usize) -> Id<'_> {
-        let (segment, slot) = self.places[at];
-        segment.id(slot)
+        let place = &self.places[at];
+        place.segment.id(place.slot)
     }
 
     fn id_type(&self) -> IdType {

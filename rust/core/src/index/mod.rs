@@ -340,10 +340,15 @@ impl Index {
 
     /// Asks for the vector of the row in `slot` before it is needed.
     fn prefetch(&self, segment: &Segment, slot: usize) {
+        self.prefetch_at(segment, slot, || segment.row(slot));
+    }
+
+    /// The same where the row's number is at hand.
+    fn prefetch_at(&self, segment: &Segment, slot: usize, row: impl FnOnce() -> u64) {
         let kernels = self.router.kernels();
         match (&segment.vectors, &self.borrowed) {
             (Some(stored), _) => kernels.prefetch(stored.row_bytes(slot, self.dim())),
-            (None, Some(vectors)) => kernels.prefetch(vectors.row_bytes(segment.row(slot) as usize)),
+            (None, Some(vectors)) => kernels.prefetch(vectors.row_bytes(row() as usize)),
             (None, None) => {}
         }
     }
@@ -355,9 +360,20 @@ impl Index {
         slot: usize,
         scratch: &'a mut [f32],
     ) -> Option<&'a [f32]> {
+        self.vector_at(segment, slot, || segment.row(slot), scratch)
+    }
+
+    /// The same where the row's number is at hand.
+    fn vector_at<'a>(
+        &'a self,
+        segment: &'a Segment,
+        slot: usize,
+        row: impl FnOnce() -> u64,
+        scratch: &'a mut [f32],
+    ) -> Option<&'a [f32]> {
         if let Some(stored) = &segment.vectors {
             return Some(stored.row(slot, self.dim(), scratch));
         }
-        self.borrowed.as_ref().map(|vectors| vectors.row(segment.row(slot) as usize, scratch))
+        self.borrowed.as_ref().map(|vectors| vectors.row(row() as usize, scratch))
     }
 }

@@ -3,6 +3,7 @@
 use super::reach::{Breadth, Reach, farness};
 use crate::{
     ivf::router::{KeyScratch, Router},
+    kernel::Kernels,
     key::{Key, sort_up_to},
     metric::Family,
     rabitq::Query,
@@ -10,8 +11,8 @@ use crate::{
 
 /// How many lists ahead of the one compared a centroid is fetched from memory.
 const AHEAD: usize = 2;
-/// One in so many keys is looked at first.
-const SAMPLED: usize = 8;
+/// Limits tried at most until about as many keys pass as are wanted.
+const TRIES: usize = 8;
 /// Lists sorted at least before the first look at whether they are enough.
 const AT_FIRST: usize = 8;
 
@@ -22,6 +23,7 @@ pub(super) struct Guide<'a> {
     way: Way,
     keys: Vec<f32>,
     scratch: KeyScratch,
+    masks: Vec<u32>,
 }
 
 /// How lists are found.
@@ -42,7 +44,7 @@ impl<'a> Guide<'a> {
             () if router.finds_by_code(reach.lists) => Way::Codes,
             () => Way::Exact,
         };
-        Self { router, reach, way, keys: Vec::new(), scratch: KeyScratch::default() }
+        Self { router, reach, way, keys: Vec::new(), scratch: KeyScratch::default(), masks: Vec::new() }
     }
 
     /// Says which queries come next, rotated, and the same shifted.
@@ -63,9 +65,10 @@ impl<'a> Guide<'a> {
     pub(super) fn route(&mut self, at: usize, rotated: &[f32], query: &Query, squared_norm: f32) -> Route {
         let (router, reach) = (self.router, self.reach);
         let nlist = router.nlist();
-        let keys = || &self.keys[at * nlist..(at + 1) * nlist];
+        let (keys, masks) = (&self.keys, &mut self.masks);
+        let keys = || &keys[at * nlist..(at + 1) * nlist];
         match self.way {
-            Way::Bytes => Route::of_nearly(router, rotated, keys(), reach, squared_norm),
+            Way::Bytes => Route::of_nearly(router, rotated, keys(), reach, squared_norm, masks),
             Way::Codes => Route::by_code(router, rotated, query, reach, squared_norm),
             Way::Exact => Route::of_all(keys(), reach, router.metric().family(), squared_norm),
         }
@@ -94,12 +97,13 @@ impl Route {
         keys: &[f32],
         reach: Reach,
         squared_norm: f32,
+        masks: &mut Vec<u32>,
     ) -> Self {
-        let family = router.metric().family();
-        let mut nearest = promising(keys, reach.lists);
+        let (family, kernels) = (router.metric().family(), router.kernels());
+        let mut nearest = promising(kernels, keys, reach.lists, masks);
         let mut within = nearest_first(&mut nearest, reach, family, squared_norm);
         if within == nearest.len() && within < keys.len() {
-            nearest = promising(keys, keys.len());
+            nearest = promising(kernels, keys, keys.len(), masks);
             within = nearest_first(&mut nearest, reach, family, squared_norm);
         }
         let centroids = router.centroids();
@@ -153,20 +157,66 @@ impl Route {
     }
 }
 
-/// The keys of more lists than are wanted, usually, the smallest ones: all up to a key that a sample says is not too small.
-/// Looking at keys once is cheaper than bringing all of them into half an order.
-fn promising(keys: &[f32], wanted: usize) -> Vec<Key> {
-    let all = || keys.iter().zip(0_u32..);
-    let share = wanted / SAMPLED + wanted / (2 * SAMPLED) + 2;
-    let mut sample: Vec<Key> = all().step_by(SAMPLED).map(|(&key, list)| Key::new(key, list)).collect();
-    if 2 * share >= sample.len() {
-        return all().map(|(&key, list)| Key::new(key, list)).collect();
+/// The keys of at least as many lists as are wanted, of few more where keys differ: the smallest ones, in the order of
+/// lists. `masks` is room that is used again.
+///
+/// Counting how many keys a limit lets pass is so quick that a limit is found by trying, where half an order, of all keys
+/// or of a sample, takes as long as several queries' products with all centroids.
+fn promising(kernels: Kernels, keys: &[f32], wanted: usize, masks: &mut Vec<u32>) -> Vec<Key> {
+    masks.resize(keys.len().div_ceil(32), 0);
+    let found = if 2 * wanted < keys.len() { count_about(kernels, keys, wanted, masks) } else { 0 };
+    if found < wanted {
+        return keys.iter().zip(0..).map(|(&key, list)| Key::new(key, list)).collect();
     }
-    let (_, largest, _) = sample.select_nth_unstable(share);
-    let largest = largest.value();
-    let mut keys = Vec::with_capacity(2 * share * SAMPLED);
-    keys.extend(all().filter(|&(&key, _)| key <= largest).map(|(&key, list)| Key::new(key, list)));
-    keys
+    let mut nearest = Vec::with_capacity(found);
+    for (&mask, first) in masks.iter().zip((0_u32..).step_by(32)) {
+        let mut mask = mask;
+        while mask != 0 {
+            let list = first + mask.trailing_zeros();
+            mask &= mask - 1;
+            nearest.push(Key::new(keys[list as usize], list));
+        }
+    }
+    nearest
+}
+
+/// Finds a limit that lets as many keys pass as are wanted, or up to twice as many, leaves these in `masks`, and says how
+/// many they are. More pass where keys are equal; fewer than wanted say that there is no such limit.
+fn count_about(kernels: Kernels, keys: &[f32], wanted: usize, masks: &mut [u32]) -> usize {
+    let (smallest, mean) = smallest_and_mean(keys);
+    let (mut low, mut high) = ((smallest, 1), (mean, kernels.at_most(keys, mean, masks)));
+    if high.1 < wanted {
+        (low, high) = (high, (f32::INFINITY, keys.len()));
+        let largest = keys.iter().fold(smallest, |largest, &key| largest.max(key));
+        high.0 = largest;
+    }
+    for _ in 0..TRIES {
+        if (wanted..=2 * wanted).contains(&high.1) {
+            break;
+        }
+        // Keys far below the mean become fewer by about the same factor with every step.
+        let ln = |count: usize| (count.max(1) as f32).ln();
+        let part = (ln(wanted + wanted / 2) - ln(low.1)) / (ln(high.1) - ln(low.1));
+        let between = low.0 + (high.0 - low.0) * part.clamp(0.1, 0.9);
+        let count = kernels.at_most(keys, between, masks);
+        if count < wanted {
+            low = (between, count);
+        } else {
+            high = (between, count);
+        }
+    }
+    kernels.at_most(keys, high.0, masks)
+}
+
+fn smallest_and_mean(keys: &[f32]) -> (f32, f32) {
+    let (mut smallest, mut sums) = ([f32::INFINITY; 16], [0.0; 16]);
+    for keys in keys.chunks(16) {
+        for ((smallest, sum), key) in smallest.iter_mut().zip(&mut sums).zip(keys) {
+            (*smallest, *sum) = (smallest.min(*key), *sum + key);
+        }
+    }
+    let smallest = smallest.into_iter().fold(f32::INFINITY, f32::min);
+    (smallest, sums.into_iter().sum::<f32>() / keys.len() as f32)
 }
 
 /// Sorts as many of `keys` as `breadth` takes, and says how many that is: at least one.
@@ -210,7 +260,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{kernel::Kernels, metric::Metric, random::SplitMix64, rotate::Rotation};
+    use crate::{metric::Metric, random::SplitMix64, rotate::Rotation};
 
     /// A router of many centroids around few corners, and queries near some of them.
     fn scene(metric: Metric, lists: usize, dim: usize) -> (Router, Vec<f32>) {
@@ -291,7 +341,7 @@ mod tests {
             raw in prop::collection::vec(0_u16..500, 1..900), wanted in 1_usize..100,
         ) {
             let keys: Vec<f32> = raw.iter().map(|&key| f32::from(key)).collect();
-            let mut found = promising(&keys, wanted);
+            let mut found = promising(Kernels::detect().unwrap(), &keys, wanted, &mut Vec::new());
             let mut all: Vec<Key> = keys.iter().zip(0..).map(|(&key, list)| Key::new(key, list)).collect();
             found.sort_unstable();
             all.sort_unstable();

@@ -35,7 +35,9 @@ pub(super) static TABLE: Table = Table {
     bounds_queries: scan::bounds_queries,
     full_dot: codes::full_dot,
     byte_dots: bytes::byte_dots,
-    byte_dots_of_four: None,
+    byte_dots_across: None,
+    at_most,
+    not_zero,
     prefetch,
 };
 
@@ -216,6 +218,36 @@ fn hadamard_radix_4(span: &mut [[f32; 8]], half: usize) {
 }
 
 /// Asks for each cache line of `bytes`.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn at_most(values: &[f32], limit: f32, masks: &mut [u32]) -> usize {
+    let (blocks, rest) = values.as_chunks::<32>();
+    let (full, last) = masks.split_at_mut(blocks.len().min(masks.len()));
+    let mut count = 0;
+    for (block, mask) in blocks.iter().zip(full) {
+        *mask = 0;
+        for p in 0..4 {
+            let kept = _mm256_cmp_ps::<_CMP_LE_OQ>(load_part(block, p), _mm256_set1_ps(limit));
+            *mask |= _mm256_movemask_ps(kept).cast_unsigned() << (8 * p);
+        }
+        count += mask.count_ones() as usize;
+    }
+    count + scalar::at_most(rest, limit, last)
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn not_zero(bytes: &[u8], masks: &mut [u64]) {
+    let (blocks, rest) = bytes.as_chunks::<64>();
+    let (full, last) = masks.split_at_mut(blocks.len().min(masks.len()));
+    for (block, mask) in blocks.iter().zip(full) {
+        *mask = 0;
+        for (half, shift) in block.as_chunks::<32>().0.iter().zip([0, 32]) {
+            let zero = _mm256_movemask_epi8(_mm256_cmpeq_epi8(load_bytes(half), _mm256_setzero_si256()));
+            *mask |= u64::from(!zero.cast_unsigned()) << shift;
+        }
+    }
+    scalar::not_zero(rest, last);
+}
+
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn prefetch(bytes: &[u8]) {
     let before = bytes.as_ptr().addr() % 64;

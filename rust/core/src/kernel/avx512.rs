@@ -19,11 +19,8 @@ pub(super) static TABLE: Table = PLAIN;
 
 /// With VNNI, which multiplies and adds bytes in one step: servers since Cascade Lake, and Zen 4. It makes no other numbers,
 /// so it is no level of its own.
-pub(super) static TABLE_WITH_VNNI: Table = Table {
-    byte_dots: bytes::byte_dots_vnni,
-    byte_dots_of_four: Some(bytes::byte_dots_of_four_vnni),
-    ..PLAIN
-};
+pub(super) static TABLE_WITH_VNNI: Table =
+    Table { byte_dots: bytes::byte_dots_vnni, byte_dots_across: Some(bytes::byte_dots_across_vnni), ..PLAIN };
 
 const PLAIN: Table = Table {
     level: Level::Avx512,
@@ -45,7 +42,9 @@ const PLAIN: Table = Table {
     bounds_queries: scan::bounds_queries,
     full_dot: codes::full_dot,
     byte_dots: bytes::byte_dots,
-    byte_dots_of_four: None,
+    byte_dots_across: None,
+    at_most,
+    not_zero,
     prefetch: avx2::prefetch,
 };
 
@@ -222,6 +221,32 @@ fn hadamard_radix_4(span: &mut [[f32; 16]], half: usize) {
         *c = store(_mm512_sub_ps(ab, cd));
         *d = store(_mm512_sub_ps(a_b, c_d));
     }
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
+fn at_most(values: &[f32], limit: f32, masks: &mut [u32]) -> usize {
+    let (blocks, rest) = values.as_chunks::<32>();
+    let (full, last) = masks.split_at_mut(blocks.len().min(masks.len()));
+    let limits = _mm512_set1_ps(limit);
+    let mut count = 0;
+    for (block, mask) in blocks.iter().zip(full) {
+        let low = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(load_part(block, 0), limits);
+        let high = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(load_part(block, 1), limits);
+        *mask = u32::from(high) << 16 | u32::from(low);
+        count += mask.count_ones() as usize;
+    }
+    count + scalar::at_most(rest, limit, last)
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
+fn not_zero(bytes: &[u8], masks: &mut [u64]) {
+    let (blocks, rest) = bytes.as_chunks::<64>();
+    let (full, last) = masks.split_at_mut(blocks.len().min(masks.len()));
+    for (block, mask) in blocks.iter().zip(full) {
+        let block = load_bytes(block);
+        *mask = _mm512_test_epi8_mask(block, block);
+    }
+    scalar::not_zero(rest, last);
 }
 
 /// Elements `16 p .. 16 p + 16` of a block.

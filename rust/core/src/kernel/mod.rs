@@ -60,6 +60,11 @@ use with_ex;
 /// The environment variable that forces a level; for tests, measurements and bug reports.
 pub const LEVEL_VARIABLE: &str = "RUVECTOR_SIMD";
 
+/// Queries that meet the same bytes side by side.
+const ACROSS: usize = 16;
+/// Fewer are answered one after the other: a place without a query costs as much as one with.
+const WORTH_ACROSS: usize = 4;
+
 /// The kernels of one level, all safe to run on this CPU.
 #[derive(Clone, Copy)]
 pub struct Kernels {
@@ -89,8 +94,10 @@ struct Table {
         unsafe fn(&[[u32; BLOCK]], &HalfFactors<'_>, &[QueryTerms], &mut [BlockBounds], &mut [u32]),
     full_dot: unsafe fn(&[f32], &[u8], usize, &[u8], u32) -> f32,
     byte_dots: unsafe fn(&[i8], &[u8], &mut [i32]),
-    /// Four queries side by side, where that is quicker than one after the other.
-    byte_dots_of_four: Option<unsafe fn(&[i8], &[u8], &mut [i32])>,
+    /// Several queries side by side, where that is quicker than one after the other.
+    byte_dots_across: Option<unsafe fn(&[[i8; 4 * ACROSS]], &[u8], &mut [i32], usize)>,
+    at_most: unsafe fn(&[f32], f32, &mut [u32]) -> usize,
+    not_zero: unsafe fn(&[u8], &mut [u64]),
     prefetch: unsafe fn(&[u8]),
 }
 
@@ -393,24 +400,42 @@ impl Kernels {
     /// The same for several queries of `dim` numbers, one after the other: `out` holds all products of the first, then those
     /// of the second, and so on.
     pub fn byte_dots_tile(self, queries: &[i8], rows: &[u8], dim: usize, out: &mut [i32]) {
-        if queries.is_empty() || rows.is_empty() {
+        let count = rows.len() / dim.max(1);
+        if queries.is_empty() || count == 0 {
             return out.fill(0);
         }
-        let count = rows.len() / dim;
-        let mut rest = (queries, out);
-        if let Some(of_four) = self.table.byte_dots_of_four {
-            while rest.0.len() >= 4 * dim {
-                let (four, queries) = rest.0.split_at(4 * dim);
-                let (products, out) = rest.1.split_at_mut(4 * count);
-                debug_assert!(four.iter().all(|value| value.abs() <= 63));
-                // SAFETY: `self` exists, so the CPU has the level.
-                unsafe { of_four(four, rows, products) };
-                rest = (queries, out);
+        debug_assert!(queries.iter().all(|value| value.abs() <= 63));
+        let across = self.table.byte_dots_across.filter(|_| dim.is_multiple_of(4));
+        let mut side_by_side = Vec::new();
+        for (queries, out) in queries.chunks(ACROSS * dim).zip(out.chunks_mut(ACROSS * count)) {
+            match across {
+                Some(across) if queries.len() >= WORTH_ACROSS * dim => {
+                    put_side_by_side(queries, dim, &mut side_by_side);
+                    // SAFETY: `self` exists, so the CPU has the level.
+                    unsafe { across(&side_by_side, &rows[..count * dim], out, count) };
+                }
+                _ => {
+                    for (query, out) in queries.chunks_exact(dim).zip(out.chunks_exact_mut(count)) {
+                        self.byte_dots(query, rows, out);
+                    }
+                }
             }
         }
-        for (query, products) in rest.0.chunks_exact(dim).zip(rest.1.chunks_exact_mut(count)) {
-            self.byte_dots(query, rows, products);
-        }
+    }
+
+    /// Which of `values` do not exceed a limit, and how many these are: value `32 i + j` has bit `j` of `masks[i]`.
+    #[inline]
+    pub fn at_most(self, values: &[f32], limit: f32, masks: &mut [u32]) -> usize {
+        debug_assert_eq!(masks.len(), values.len().div_ceil(32));
+        // SAFETY: `self` exists, so the CPU has the level.
+        unsafe { (self.table.at_most)(values, limit, masks) }
+    }
+
+    /// Which of `bytes` are not 0: byte `64 i + j` has bit `j` of `masks[i]`.
+    pub fn not_zero(self, bytes: &[u8], masks: &mut [u64]) {
+        debug_assert_eq!(masks.len(), bytes.len().div_ceil(64));
+        // SAFETY: `self` exists, so the CPU has the level.
+        unsafe { (self.table.not_zero)(bytes, masks) }
     }
 
     /// Asks for memory that will be read soon. Only the time of the later read changes.
@@ -418,5 +443,16 @@ impl Kernels {
     pub fn prefetch(self, bytes: &[u8]) {
         // SAFETY: `self` exists, so the CPU has the level.
         unsafe { (self.table.prefetch)(bytes) }
+    }
+}
+
+/// The first four numbers of each query, the next four of each, and so on; zeros where there are fewer queries.
+fn put_side_by_side(queries: &[i8], dim: usize, out: &mut Vec<[i8; 4 * ACROSS]>) {
+    out.clear();
+    out.resize(dim / 4, [0; 4 * ACROSS]);
+    for (at, query) in queries.chunks_exact(dim).enumerate() {
+        for (out, four) in out.iter_mut().zip(query.as_chunks::<4>().0) {
+            out.as_chunks_mut::<4>().0[at] = *four;
+        }
     }
 }

@@ -37,7 +37,9 @@ pub(super) static TABLE: Table = Table {
     bounds_queries: scan::bounds_queries,
     full_dot: codes::full_dot,
     byte_dots: bytes::byte_dots,
-    byte_dots_of_four: None,
+    byte_dots_across: None,
+    at_most: scalar::at_most,
+    not_zero: scalar::not_zero,
     prefetch,
 };
 

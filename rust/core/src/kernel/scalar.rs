@@ -25,7 +25,9 @@ pub(super) static TABLE: Table = Table {
     bounds_queries,
     full_dot,
     byte_dots,
-    byte_dots_of_four: None,
+    byte_dots_across: None,
+    at_most,
+    not_zero,
     prefetch,
 };
 
@@ -251,6 +253,41 @@ fn byte_dots(query: &[i8], rows: &[u8], out: &mut [i32]) {
 
 pub(super) fn byte_dot(query: &[i8], row: &[u8]) -> i32 {
     query.iter().zip(row).map(|(&x, &y)| i32::from(x) * i32::from(y)).sum()
+}
+
+#[expect(clippy::inline_always, reason = "the other levels compile this body again, with their registers")]
+#[inline(always)]
+pub(super) fn at_most(values: &[f32], limit: f32, masks: &mut [u32]) -> usize {
+    let mut count = 0;
+    for (values, mask) in values.chunks(32).zip(masks) {
+        *mask = values.iter().rev().fold(0, |mask, &value| mask << 1 | u32::from(value <= limit));
+        count += mask.count_ones() as usize;
+    }
+    count
+}
+
+pub(super) fn not_zero(bytes: &[u8], masks: &mut [u64]) {
+    for (bytes, mask) in bytes.chunks(64).zip(masks) {
+        let (eights, rest) = bytes.as_chunks::<8>();
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        *mask = eights
+            .iter()
+            .chain([&last])
+            .zip((0..64).step_by(8))
+            .fold(0, |mask, (eight, shift)| mask | eight_not_zero(*eight) << shift);
+    }
+}
+
+/// Bit `i` says whether byte `i` is not 0.
+fn eight_not_zero(bytes: [u8; 8]) -> u64 {
+    let mut word = u64::from_le_bytes(bytes);
+    // Whatever a byte holds, its lowest bit says it. What comes over from the next byte never gets as far.
+    word |= word >> 4;
+    word |= word >> 2;
+    word |= word >> 1;
+    // Bit 8 i, times 2^(56 - 7 i), is bit 56 + i, and nothing else gets there.
+    (word & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
 /// Plain Rust has no such thing.

@@ -186,6 +186,44 @@ fn a_tile_of_bytes_equals_single_products() {
 }
 
 #[test]
+fn what_is_at_most_a_limit_has_its_bit() {
+    let mut random = SplitMix64::new(10);
+    for len in dims() {
+        let mut values = floats(&mut random, len);
+        values.iter_mut().skip(5).step_by(37).for_each(|value| *value = f32::NAN);
+        let inside = values.get(len / 2).copied().unwrap_or(0.0);
+        for limit in [inside, 0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+            let expected: Vec<bool> = values.iter().map(|&value| value <= limit).collect();
+            for kernels in Kernels::available() {
+                let mut masks = vec![u32::MAX; len.div_ceil(32)];
+                let count = kernels.at_most(&values, limit, &mut masks);
+                let found: Vec<bool> = (0..len).map(|at| masks[at / 32] >> (at % 32) & 1 == 1).collect();
+                assert_eq!(found, expected, "{kernels:?} {len} {limit}");
+                let all: u32 = masks.iter().map(|mask| mask.count_ones()).sum();
+                assert_eq!((count, all as usize), (expected.iter().filter(|&&is| is).count(), count));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_zero_has_its_bit() {
+    let mut random = SplitMix64::new(11);
+    for len in dims() {
+        let any = |_| if random.below(2) == 0 { 0 } else { random.below(256) as u8 };
+        let bytes: Vec<u8> = (0..len).map(any).collect();
+        for kernels in Kernels::available() {
+            let mut masks = vec![u64::MAX; len.div_ceil(64)];
+            kernels.not_zero(&bytes, &mut masks);
+            let found = |at: usize| masks[at / 64] >> (at % 64) & 1 == 1;
+            assert!((0..len).all(|at| found(at) == (bytes[at] != 0)), "{kernels:?} {len}");
+            let count: u32 = masks.iter().map(|mask| mask.count_ones()).sum();
+            assert_eq!(count as usize, bytes.iter().filter(|&&byte| byte != 0).count());
+        }
+    }
+}
+
+#[test]
 fn rotation_steps_are_equal_to_the_bit() {
     let mut random = SplitMix64::new(4);
     for dim in dims() {
@@ -276,15 +314,18 @@ fn lengths_that_do_not_fit_stay_inside() {
             assert_eq!(kernels.dot_f16(&a, &halves).to_bits(), scalar().dot_f16(&a, &halves).to_bits());
             assert_eq!(kernels.l2sq_f16(&a, &halves).to_bits(), scalar().l2sq_f16(&a, &halves).to_bits());
             assert_eq!(kernels.dot_bytes(&a, &bytes).to_bits(), scalar().dot_bytes(&a, &bytes).to_bits());
-            kernels.prefetch(&bytes);
             let lut = vec![63; lens[0]];
+            let query: Vec<i8> = lut.iter().map(|&entry| entry as i8).collect();
+            kernels.at_most(&a, 0.0, &mut vec![0; lens[1] % 10]);
+            kernels.byte_dots_tile(&query, &bytes, 1 + lens[1] / 8, &mut vec![0; lens[1]]);
+            kernels.not_zero(&bytes, &mut vec![0; lens[1] % 10]);
+            kernels.prefetch(&bytes);
             kernels.scan_block(&bytes, &lut, &mut [0; BLOCK]);
             kernels.scan_queries(&bytes, &vec![&lut[..]; lens[1] % 10], &mut vec![[0; BLOCK]; lens[2] % 10]);
             let ex = lens[0] as u32 % 12;
             let dots = [kernels, scalar()].map(|k| k.full_dot(&a, &bytes, lens[1], &lut, ex).to_bits());
             assert_eq!(dots[0], dots[1]);
             kernels.subset_sums(&a, 1.0, &mut bytes.clone());
-            let query: Vec<i8> = lut.iter().map(|&entry| entry as i8).collect();
             kernels.byte_dots(&query, &bytes, &mut vec![0; lens[1] % 10]);
         }
     }

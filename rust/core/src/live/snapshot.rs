@@ -231,14 +231,12 @@ impl Snapshot {
             && self.index.finds_rows()
         {
             let rows = numbers.values().iter().filter_map(|&id| u64::try_from(id).ok());
-            for row in rows.filter(|&row| self.is_alive(row) && self.index.place_of_row(row).is_some()) {
-                filter.insert(row);
-            }
+            filter
+                .insert_all(rows.filter(|&row| self.is_alive(row) && self.index.place_of_row(row).is_some()));
             return filter;
         }
-        for place in (0..ids.len()).filter_map(|at| self.find(ids.get(at))) {
-            filter.insert(self.row(place));
-        }
+        let places = (0..ids.len()).filter_map(|at| self.find(ids.get(at)));
+        filter.insert_all(places.map(|place| self.row(place)));
         filter
     }
 

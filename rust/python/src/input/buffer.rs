@@ -12,7 +12,7 @@ use pyo3::{
     prelude::*,
     types::PyBytes,
 };
-use ruvector_core::{Error, vectors::MAX_DIM};
+use ruvector_core::{Error, kernel::Kernels, vectors::MAX_DIM};
 
 use super::{Role, refuse};
 use crate::error::Result;
@@ -28,9 +28,9 @@ pub(super) fn array(object: &Bound<'_, PyAny>, role: Role) -> Result<ArrayRef> {
         return Err(invalid(role, role.numbers(), dtype(object)?).into());
     };
     match (role, &shape[..]) {
-        (Role::Ids | Role::Queries(_) | Role::Filter, [_]) => Ok(number.column(borrow(view, role)?)),
+        (Role::Ids | Role::Queries(_) | Role::Filter, [_]) => number.column(borrow(view, role)?),
         (Role::Vectors | Role::Queries(_), &[rows, dim]) => {
-            vectors(number.column(borrow(view, role)?), rows, dim, role)
+            vectors(number.column(borrow(view, role)?)?, rows, dim, role)
         }
         _ => {
             let expected = match role {
@@ -93,8 +93,8 @@ impl Number {
         }
     }
 
-    fn column(self, buffer: Buffer) -> ArrayRef {
-        match self {
+    fn column(self, buffer: Buffer) -> Result<ArrayRef> {
+        Ok(match self {
             Self::Signed(1) => numbers::<types::Int8Type>(buffer),
             Self::Signed(2) => numbers::<types::Int16Type>(buffer),
             Self::Signed(4) => numbers::<types::Int32Type>(buffer),
@@ -105,32 +105,19 @@ impl Number {
             Self::Unsigned(_) => numbers::<types::UInt64Type>(buffer),
             Self::Float(2) => numbers::<types::Float16Type>(buffer),
             Self::Float(_) => numbers::<types::Float32Type>(buffer),
-            Self::Bool => Arc::new(flags(&buffer)),
-        }
+            Self::Bool => Arc::new(flags(&buffer)?),
+        })
     }
 }
 
-/// A bit for each byte, eight at a time: a filter of many rows is read once per search.
-fn flags(bytes: &[u8]) -> BooleanArray {
-    let (eights, rest) = bytes.as_chunks::<8>();
-    let mut bits: Vec<u8> = eights.iter().map(|flags| packed(*flags)).collect();
-    if !rest.is_empty() {
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        bits.push(packed(last));
-    }
-    BooleanArray::new(BooleanBuffer::new(bits.into(), 0, bytes.len()), None)
-}
-
-/// Bit `i` says whether byte `i` is not 0.
-fn packed(flags: [u8; 8]) -> u8 {
-    let mut word = u64::from_le_bytes(flags);
-    // Whatever a byte holds, its lowest bit says it. What comes over from the next byte never gets as far.
-    word |= word >> 4;
-    word |= word >> 2;
-    word |= word >> 1;
-    // Bit 8 i, times 2^(56 - 7 i), is bit 56 + i, and nothing else gets there.
-    ((word & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
+/// A bit for each byte that is not 0.
+///
+/// # Errors
+/// As [`Kernels::detect`].
+fn flags(bytes: &[u8]) -> Result<BooleanArray> {
+    let mut bits = vec![0; bytes.len().div_ceil(64)];
+    Kernels::detect()?.not_zero(bytes, &mut bits);
+    Ok(BooleanArray::new(BooleanBuffer::new(bits.into(), 0, bytes.len()), None))
 }
 
 fn numbers<T: ArrowPrimitiveType>(buffer: Buffer) -> ArrayRef {

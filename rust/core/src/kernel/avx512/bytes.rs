@@ -4,7 +4,7 @@
 use std::arch::x86_64::*;
 
 use super::load_bytes;
-use crate::kernel::scalar;
+use crate::kernel::{ACROSS, scalar};
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
 pub(super) fn byte_dots(query: &[i8], rows: &[u8], out: &mut [i32]) {
@@ -56,52 +56,90 @@ pub(super) fn byte_dots_vnni(query: &[i8], rows: &[u8], out: &mut [i32]) {
     byte_dots(query, &rows[rows.len().min(fours.len() * 4 * dim)..], last);
 }
 
-/// Four queries at a time, two rows at a time: what is read of a row serves all four.
+/// All queries of a tile at a time, a lane each: what is read of a row is handed to all lanes, and no sum has to be gathered
+/// from the lanes of a register at the end. Eight rows at a time keep both multipliers busy.
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn byte_dots_of_four_vnni(queries: &[i8], rows: &[u8], out: &mut [i32]) {
-    let (dim, count) = (queries.len() / 4, out.len() / 4);
-    if dim % 64 != 0 {
-        for (query, out) in queries.chunks_exact(dim).zip(out.chunks_exact_mut(count)) {
-            byte_dots_vnni(query, rows, out);
+pub(super) fn byte_dots_across_vnni(queries: &[[i8; 64]], rows: &[u8], out: &mut [i32], count: usize) {
+    let dim = queries.len() * 4;
+    for (first, sixteen) in rows.chunks(ACROSS * dim).enumerate() {
+        let mut sums = [_mm512_setzero_si512(); ACROSS];
+        let (sums_low, sums_high) = sums.split_at_mut(8);
+        let (low, high) = sixteen.split_at(sixteen.len().min(8 * dim));
+        sums_low.copy_from_slice(&eight_across(queries, low));
+        if !high.is_empty() {
+            sums_high.copy_from_slice(&eight_across(queries, high));
         }
-        return;
-    }
-    let mut place = |row: usize, totals: [i32; 4]| {
-        totals.into_iter().enumerate().for_each(|(query, total)| out[query * count + row] = total);
-    };
-    let mut pairs = rows.chunks_exact(2 * dim);
-    for (at, pair) in pairs.by_ref().enumerate() {
-        let (first, second) = pair.split_at(dim);
-        let [a, b] = dots_of_four([first, second], queries);
-        place(2 * at, a);
-        place(2 * at + 1, b);
-    }
-    let last = pairs.remainder();
-    if !last.is_empty() {
-        let [totals] = dots_of_four([last], queries);
-        place(count - 1, totals);
+        let from = first * ACROSS;
+        let there = sixteen.len() / dim;
+        for (sums, out) in transposed(&sums).into_iter().zip(out.chunks_exact_mut(count)) {
+            out[from..from + there].copy_from_slice(&store_i32(sums)[..there]);
+        }
     }
 }
 
-/// The inner products of each of some rows with four queries, all of a whole number of steps.
+/// The inner products of up to eight rows, at least one, with 16 queries: a register for each row, a lane for each query.
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vnni")]
 #[inline]
-fn dots_of_four<const R: usize>(rows: [&[u8]; R], queries: &[i8]) -> [[i32; 4]; R] {
-    let queries = queries.as_chunks::<64>().0;
-    let steps = queries.len() / 4;
-    let chunks = rows.map(|row| &row.as_chunks::<64>().0[..steps]);
-    let mut sums = [[_mm512_setzero_si512(); 4]; R];
-    for step in 0..steps {
-        for (sums, chunks) in sums.iter_mut().zip(chunks) {
-            let row = load_bytes(&chunks[step]);
-            for (sum, query) in sums.iter_mut().zip(0..4) {
-                // SAFETY: there are four times as many chunks as steps.
-                let query = unsafe { queries.get_unchecked(query * steps + step) };
-                *sum = _mm512_dpbusd_epi32(*sum, row, load_signed(query));
+fn eight_across(queries: &[[i8; 64]], rows: &[u8]) -> [__m512i; 8] {
+    let dim = queries.len() * 4;
+    let last = rows.len() / dim - 1;
+    let mut fours = [&[][..]; 8];
+    for (row, fours) in fours.iter_mut().enumerate() {
+        *fours = &rows[row.min(last) * dim..][..dim].as_chunks::<4>().0[..queries.len()];
+    }
+    // One sum would wait for its last addition longer than the seven others take.
+    let mut sums = [[_mm512_setzero_si512(); 8]; 2];
+    let (pairs, odd) = queries.as_chunks::<2>();
+    for (at, pair) in pairs.iter().enumerate() {
+        for ((sums, query), step) in sums.iter_mut().zip(pair).zip(2 * at..) {
+            let query = load_signed(query);
+            for (sum, fours) in sums.iter_mut().zip(fours) {
+                // SAFETY: there are as many fours of a row as of the queries.
+                let four = unsafe { fours.get_unchecked(step) };
+                *sum = _mm512_dpbusd_epi32(*sum, _mm512_set1_epi32(i32::from_ne_bytes(*four)), query);
             }
         }
     }
-    sums.map(|sums| totals(sums))
+    let [mut sums, others] = sums;
+    for (sum, other) in sums.iter_mut().zip(others) {
+        *sum = _mm512_add_epi32(*sum, other);
+    }
+    if let [query] = odd {
+        for (sum, fours) in sums.iter_mut().zip(fours) {
+            let four = _mm512_set1_epi32(i32::from_ne_bytes(fours[queries.len() - 1]));
+            *sum = _mm512_dpbusd_epi32(*sum, four, load_signed(query));
+        }
+    }
+    sums
+}
+
+/// Lane `j` of register `i` as lane `i` of register `j`.
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn transposed(rows: &[__m512i; 16]) -> [__m512i; 16] {
+    let mut pairs = *rows;
+    for (pairs, rows) in pairs.as_chunks_mut::<4>().0.iter_mut().zip(rows.as_chunks::<4>().0) {
+        let [a, b, c, d] = *rows;
+        let (ab_low, ab_high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+        let (cd_low, cd_high) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+        *pairs = [
+            _mm512_unpacklo_epi64(ab_low, cd_low),
+            _mm512_unpackhi_epi64(ab_low, cd_low),
+            _mm512_unpacklo_epi64(ab_high, cd_high),
+            _mm512_unpackhi_epi64(ab_high, cd_high),
+        ];
+    }
+    let mut columns = pairs;
+    for lane in 0..4 {
+        let [a, b, c, d] = [pairs[lane], pairs[4 + lane], pairs[8 + lane], pairs[12 + lane]];
+        let (ab_low, ab_high) = (_mm512_shuffle_i32x4::<0x88>(a, b), _mm512_shuffle_i32x4::<0xDD>(a, b));
+        let (cd_low, cd_high) = (_mm512_shuffle_i32x4::<0x88>(c, d), _mm512_shuffle_i32x4::<0xDD>(c, d));
+        columns[lane] = _mm512_shuffle_i32x4::<0x88>(ab_low, cd_low);
+        columns[8 + lane] = _mm512_shuffle_i32x4::<0xDD>(ab_low, cd_low);
+        columns[4 + lane] = _mm512_shuffle_i32x4::<0x88>(ab_high, cd_high);
+        columns[12 + lane] = _mm512_shuffle_i32x4::<0xDD>(ab_high, cd_high);
+    }
+    columns
 }
 
 /// The sum of each of four registers.
@@ -124,6 +162,15 @@ fn totals([a, b, c, d]: [__m512i; 4]) -> [i32; 4] {
 fn load_signed(bytes: &[i8; 64]) -> __m512i {
     // SAFETY: the array has the 64 bytes that are read, and the load asks for no alignment.
     unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn store_i32(value: __m512i) -> [i32; 16] {
+    let mut values = [0; 16];
+    // SAFETY: the array has the 64 bytes that are written, and the store asks for no alignment.
+    unsafe { _mm512_storeu_si512(values.as_mut_ptr().cast(), value) };
+    values
 }
 
 /// What is left of a row after the last whole step.
