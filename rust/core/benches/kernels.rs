@@ -172,10 +172,19 @@ impl Case {
         bench.line(kernels, dim, "byte_dots", (products, "M rows/s"), || {
             kernels.byte_dots(black_box(&bytes), &self.codes[..dots.len() * dim], &mut dots);
         });
-        let bytes = bytes.repeat(4);
-        let mut dots = vec![0; 4 * dots.len()];
-        bench.line(kernels, dim, "byte_dots_tile/4", (4.0 * products, "M rows/s"), || {
-            kernels.byte_dots_tile(black_box(&bytes), &self.codes[..dots.len() / 4 * dim], dim, &mut dots);
+        let bytes = bytes.repeat(16);
+        let mut dots = vec![0; 16 * dots.len()];
+        bench.line(kernels, dim, "byte_dots_tile/16", (16.0 * products, "M rows/s"), || {
+            kernels.byte_dots_tile(black_box(&bytes), &self.codes[..dots.len() / 16 * dim], dim, &mut dots);
+        });
+        let values = &queries[..dim];
+        let (limit, mut masks) = (values[dim / 2], vec![0; dim.div_ceil(32)]);
+        bench.line(kernels, dim, "at_most", nanoseconds, || {
+            black_box(kernels.at_most(black_box(values), limit, &mut masks));
+        });
+        let mut masks = vec![0; dim.div_ceil(64)];
+        bench.line(kernels, dim, "not_zero", nanoseconds, || {
+            kernels.not_zero(black_box(byte_row), &mut masks);
         });
         let block = &self.codes[..block_bytes(dim)];
         for ex in 0..=8 {

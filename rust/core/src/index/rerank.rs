@@ -78,6 +78,11 @@ impl Uppers {
         Self { k, smallest: Vec::new(), limit: f32::INFINITY }
     }
 
+    /// The same, with room for what usually comes.
+    fn roomy(k: usize) -> Self {
+        Self { smallest: Vec::with_capacity(k.min(USUALLY_PENDING) + USUALLY_PENDING), ..Self::new(k) }
+    }
+
     fn is_full(&self) -> bool {
         self.smallest.len() >= self.k
     }
@@ -101,7 +106,7 @@ impl<'a, 'b> Rerank<'a, 'b> {
             query: Prepared::new(index.router().kernels(), index.metric(), vector),
             k,
             best: TopK::new(k),
-            uppers: Uppers::new(k),
+            uppers: Uppers::roomy(k),
             refined_uppers: Uppers::new(k),
             pending: Vec::with_capacity(USUALLY_PENDING),
             looks: Vec::new(),

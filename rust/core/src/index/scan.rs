@@ -52,10 +52,10 @@ pub(super) struct Tally {
 }
 
 /// One query on its way.
-struct Asked {
+struct Asked<'r> {
     query: Query,
     squared_norm: f32,
-    rotated: Vec<f32>,
+    rotated: &'r [f32],
     /// For codes of more than one bit.
     refiner: Option<Refiner>,
     route: Route,
@@ -73,7 +73,8 @@ pub(super) fn run<'a, S: Sink<'a>>(
 ) -> Vec<Option<(S, Tally)>> {
     let valid: Vec<usize> = rows.iter().copied().filter(|&row| !queries.is_null(row)).collect();
     let mut scanner = Scanner::new(index, reach, filter);
-    let (asked, mut sinks) = scanner.prepare(queries, &valid, sink);
+    let mut rotated = vec![0.0; valid.len() * index.router().padded_dim()];
+    let (asked, mut sinks) = scanner.prepare(queries, &valid, &mut rotated, sink);
     scanner.tallies.resize(asked.len(), Tally::default());
     scanner.rounds(&asked, &mut sinks);
     scanner.fill(&asked, &mut sinks);
@@ -103,12 +104,13 @@ impl<'a, 'f> Scanner<'a, 'f> {
     }
 
     /// Rotates the queries, makes their tables and finds their lists.
-    fn prepare<S: Sink<'a>>(
+    fn prepare<'r, S: Sink<'a>>(
         &self,
         queries: &Vectors,
         rows: &[usize],
+        rotated: &'r mut [f32],
         sink: impl Fn(usize, &[f32]) -> S,
-    ) -> (Vec<Asked>, Vec<S>) {
+    ) -> (Vec<Asked<'r>>, Vec<S>) {
         let router = self.index.router();
         let padded = router.padded_dim();
         let has_more_bits = self.index.bits() > 1;
@@ -116,8 +118,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
         let (mut asked, mut sinks) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
         let mut shifted = Vec::new();
         let mut guide = Guide::new(router, self.reach);
-        for tile in rows.chunks(ROUTED_AT_ONCE) {
-            let mut rotated = vec![0.0; tile.len() * padded];
+        for (tile, rotated) in rows.chunks(ROUTED_AT_ONCE).zip(rotated.chunks_mut(ROUTED_AT_ONCE * padded)) {
             for (&row, rotated) in tile.iter().zip(rotated.chunks_exact_mut(padded)) {
                 let vector = queries.row(row, &mut widened);
                 router.project(vector, &mut scaled, rotated);
@@ -127,20 +128,21 @@ impl<'a, 'f> Scanner<'a, 'f> {
             for (rotated, shifted) in rotated.chunks_exact(padded).zip(shifted.chunks_exact_mut(padded)) {
                 router.shift(rotated, shifted);
             }
-            guide.look_at(&rotated, &shifted);
+            let rotated = &*rotated;
+            guide.look_at(rotated, &shifted);
             let each = rotated.chunks_exact(padded).zip(shifted.chunks_exact(padded));
             for (at, (rotated, shifted)) in each.enumerate() {
                 let query = Query::new(self.kernels, shifted);
                 let refiner = has_more_bits.then(|| Refiner::new(shifted, self.reach.epsilon));
                 let squared_norm = self.kernels.dot(rotated, rotated);
                 let route = guide.route(at, rotated, &query, squared_norm);
-                asked.push(Asked { query, squared_norm, rotated: rotated.to_vec(), refiner, route });
+                asked.push(Asked { query, squared_norm, rotated, refiner, route });
             }
         }
         (asked, sinks)
     }
 
-    fn rounds<S: Sink<'a>>(&mut self, asked: &[Asked], sinks: &mut [S]) {
+    fn rounds<S: Sink<'a>>(&mut self, asked: &[Asked<'_>], sinks: &mut [S]) {
         let last = asked.iter().map(|asked| asked.route.within().len()).max().unwrap_or(0);
         let (mut from, mut to) = (0, FIRST_ROUND);
         let mut visits = Vec::new();
@@ -165,13 +167,13 @@ impl<'a, 'f> Scanner<'a, 'f> {
     }
 
     /// A query that found or saw too few rows in its lists goes on, one list after the other.
-    fn fill<S: Sink<'a>>(&mut self, asked: &[Asked], sinks: &mut [S]) {
+    fn fill<S: Sink<'a>>(&mut self, asked: &[Asked<'_>], sinks: &mut [S]) {
         for at in 0..asked.len() {
             let enough = self.enough(self.tallies[at]);
             if sinks[at].is_full() && self.tallies[at].codes >= enough {
                 continue;
             }
-            for key in asked[at].route.beyond(self.index.router(), &asked[at].rotated) {
+            for key in asked[at].route.beyond(self.index.router(), asked[at].rotated) {
                 self.scan(&[Visit::new(at as u32, key)], asked, sinks);
                 sinks[at].end_round(asked[at].refiner.as_ref(), &mut self.scratch);
                 if sinks[at].is_full() && self.tallies[at].codes >= enough {
@@ -202,7 +204,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
     }
 
     /// Scans one list for a tile of queries.
-    fn scan<S: Sink<'a>>(&mut self, tile: &[Visit], asked: &[Asked], sinks: &mut [S]) {
+    fn scan<S: Sink<'a>>(&mut self, tile: &[Visit], asked: &[Asked<'_>], sinks: &mut [S]) {
         let index = self.index;
         let padded = index.router().padded_dim();
         let runs = index.lists.runs(tile[0].list as usize);
@@ -266,7 +268,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
     }
 
     /// Hands one survivor to the sink, unless its further bits rule it out.
-    fn offer<S: Sink<'a>>(&self, asked: &Asked, mut survivor: Survivor<'a>, sink: &mut S) {
+    fn offer<S: Sink<'a>>(&self, asked: &Asked<'_>, mut survivor: Survivor<'a>, sink: &mut S) {
         if let Some(refiner) = asked.refiner.as_ref().filter(|_| !S::REFINES)
             && let Some(bounds) =
                 refined(self.kernels, refiner, survivor.segment, survivor.slot, survivor.look)
@@ -282,7 +284,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
     }
 
     /// What one query and one list have in common.
-    fn look(&mut self, visit: &Visit, asked: &Asked) -> Look {
+    fn look(&mut self, visit: &Visit, asked: &Asked<'_>) -> Look {
         let router = self.index.router();
         let squared_centroid = 2.0 * router.half_norm(visit.list as usize);
         let lengths = asked.squared_norm + squared_centroid;
@@ -294,7 +296,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
         // among them: too much where the lengths are much larger than the distance.
         let (squared, room) = if squared < lengths * CANCELLED {
             router.centroids().write(visit.list as usize, &mut self.centroid);
-            let squared = self.kernels.l2sq(&asked.rotated, &self.centroid);
+            let squared = self.kernels.l2sq(asked.rotated, &self.centroid);
             (squared, ROUNDING * squared)
         } else {
             (squared, ROUNDING * lengths.max(router.centroids().squared_mean()))
