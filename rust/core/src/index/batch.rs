@@ -22,15 +22,12 @@ impl Index {
         let tasks = queries.len().div_ceil(QUERIES_PER_TASK);
         let regions = pool.map(tasks, |task| {
             let rows = task * QUERIES_PER_TASK..((task + 1) * QUERIES_PER_TASK).min(queries.len());
-            let (mut widened, mut scaled) = (vec![0.0; queries.dim()], Vec::new());
-            let mut projected = vec![0.0; self.router().padded_dim()];
-            let mut dots = Vec::new();
+            let (mut widened, mut dots) = (vec![0.0; queries.dim()], Vec::new());
             let region = |row: usize| {
                 if queries.is_null(row) {
                     return (0, row);
                 }
-                self.router().project(queries.row(row, &mut widened), &mut scaled, &mut projected);
-                (self.router().region(&projected, &mut dots), row)
+                (self.router().region(queries.row(row, &mut widened), &mut dots), row)
             };
             Ok(rows.map(region).collect::<Vec<_>>())
         })?;

@@ -10,12 +10,16 @@ use crate::{
 
 /// Where a row belongs, and where it could.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Assigned {
+pub(crate) struct Assigned {
     /// The nearest list.
-    pub(super) list: u32,
-    /// The two after it, or fewer; each with how much farther it is: half the difference of the squared distances.
-    pub(super) others: [Option<(u32, f32)>; 2],
+    pub(crate) list: u32,
+    /// Those after it.
+    pub(super) others: Others,
 }
+
+/// Two lists after the nearest, or fewer, the nearer one first; each with how much farther it is than the nearest: half the
+/// difference of the squared distances.
+pub(super) type Others = [Option<(u32, f32)>; 2];
 
 /// Assigns rows to the lists of a router. With many lists it has their codes, which are quicker there than to rank all by
 /// bytes, and are kept no longer than it lives.

@@ -5,7 +5,7 @@
 //! the bound on the codes cannot rule out there gets its exact key. Nothing of this is stored: it follows from the
 //! centroids.
 
-use std::{collections::BinaryHeap, sync::Arc};
+use std::collections::BinaryHeap;
 
 use super::{centroids::Centroids, groups::Groups, order::GROUP};
 use crate::{
@@ -31,7 +31,7 @@ const VECTORS_AT_ONCE: usize = 16;
 /// The codes of all centroids, group after group.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Codes {
-    groups: Arc<Groups>,
+    groups: Groups,
     blocks: Vec<u8>,
     f_rescale: Vec<f32>,
     f_error: Vec<f32>,
@@ -42,11 +42,11 @@ pub(super) struct Codes {
 }
 
 impl Codes {
-    pub(super) fn new(centroids: &Centroids, groups: &Arc<Groups>) -> Self {
+    pub(super) fn new(centroids: &Centroids) -> Self {
         let (kernels, dim, nlist) = (centroids.kernels(), centroids.dim(), centroids.nlist());
+        let groups = Groups::new(centroids);
         let count = groups.len();
-        let mut codes =
-            Self { groups: Arc::clone(groups), blocks: vec![0; count * block_bytes(dim)], ..Self::default() };
+        let mut codes = Self { blocks: vec![0; count * block_bytes(dim)], ..Self::default() };
         let (mut residual, mut signs) = (vec![0.0; dim], Vec::new());
         let (mut packed, mut values) = (vec![0; block_bytes(dim)], Vec::new());
         let blocks = codes.blocks.chunks_exact_mut(block_bytes(dim)).zip(groups.means.chunks_exact(dim));
@@ -71,6 +71,7 @@ impl Codes {
         for factors in [&mut codes.f_rescale, &mut codes.f_error, &mut codes.f_add_ip, &mut codes.f_add_l2] {
             factors.resize(count * GROUP, 0.0);
         }
+        codes.groups = groups;
         codes
     }
 
@@ -120,10 +121,10 @@ impl Codes {
         found.extend(keys.into_iter().map(|key| (key.value(), key.number())));
     }
 
-    /// Bytes of memory it holds besides the groups.
+    /// Bytes of memory it holds.
     pub(super) fn bytes(&self) -> usize {
         let factors = self.f_rescale.len() + self.f_error.len() + self.f_add_ip.len() + self.f_add_l2.len();
-        self.blocks.len() + factors * size_of::<f32>()
+        self.groups.bytes() + self.blocks.len() + factors * size_of::<f32>()
     }
 }
 
@@ -278,11 +279,7 @@ mod tests {
     }
 
     fn assigned(centroids: &Centroids, vectors: &[f32]) -> Vec<u32> {
-        coded(centroids).nearest_of_each(centroids, vectors, 1).into_iter().map(Key::number).collect()
-    }
-
-    fn coded(centroids: &Centroids) -> Codes {
-        Codes::new(centroids, &Arc::new(Groups::new(centroids)))
+        Codes::new(centroids).nearest_of_each(centroids, vectors, 1).into_iter().map(Key::number).collect()
     }
 
     #[test]
@@ -305,7 +302,7 @@ mod tests {
         let dim = 128;
         let (values, vectors) = scene(30, dim, 200);
         let centroids = Centroids::learned(kernels, &values, dim);
-        let codes = coded(&centroids);
+        let codes = Codes::new(&centroids);
         for family in [Family::L2, Family::Ip] {
             for wanted in [1, 10, 100] {
                 let (mut met, mut found) = (0, Vec::new());

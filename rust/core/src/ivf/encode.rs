@@ -4,7 +4,12 @@ use std::ops::Range;
 
 use arrow_buffer::Buffer;
 
-use super::{assign::Assigner, kmeans::by_list, router::Router, tails::even_out};
+use super::{
+    assign::{Assigned, Assigner},
+    kmeans::by_list,
+    router::Router,
+    tails::even_out,
+};
 use crate::{
     error::{Error, Result},
     ids::Ids,
@@ -47,14 +52,12 @@ pub fn encode_segment(
     check(vectors, bits, router)?;
     let assigner = Assigner::new(router);
     let (rows, lists) = assign(vectors, |tile| assigner.assign(tile), router, pool, monitor)?;
-    let plan = Plan::new(&rows, &lists, router.nlist());
-    let columns = write(vectors, bits, router, &plan, pool, monitor)?;
-    Ok(columns.into_segment(ids, first_row, bits, &plan))
+    let part = Part { vectors, ids, first_row, rows: &rows, lists: &lists };
+    encode_part(&part, bits, router, pool, monitor)
 }
 
 /// Codes all vectors of a table, as [`encode_segment`] does, but for a few rows that go to a list after the nearest so
-/// that fewer blocks are half empty (see [`even_out`]). Which they are depends on all rows: what is coded batch by batch
-/// cannot have it.
+/// that fewer blocks are half empty (see [`even_out`]).
 ///
 /// # Errors
 /// As [`encode_segment`].
@@ -66,12 +69,56 @@ pub(crate) fn encode_table(
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<Segment> {
-    check(vectors, bits, router)?;
+    let (rows, assigned) = assign_rows(vectors, router, pool, monitor)?;
+    let lists = even_out(&assigned, router.nlist());
+    let part = Part { vectors, ids, first_row: 0, rows: &rows, lists: &lists };
+    encode_part(&part, bits, router, pool, monitor)
+}
+
+/// The rows that are not null, and where each belongs and could.
+///
+/// # Errors
+/// [`Error::DimensionMismatch`] when the vectors are not as wide as the router's, [`Error::Interrupted`] when the monitor
+/// says so.
+pub(crate) fn assign_rows(
+    vectors: &Vectors,
+    router: &Router,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+) -> Result<(Vec<u32>, Vec<Assigned>)> {
+    vectors.expect_dim("the router", router.dim())?;
     let assigner = Assigner::new(router);
-    let (rows, assigned) = assign(vectors, |tile| assigner.assign_and_more(tile), router, pool, monitor)?;
-    let plan = Plan::new(&rows, &even_out(&assigned, router.nlist()), router.nlist());
-    let columns = write(vectors, bits, router, &plan, pool, monitor)?;
-    Ok(columns.into_segment(ids, 0, bits, &plan))
+    assign(vectors, |tile| assigner.assign_and_more(tile), router, pool, monitor)
+}
+
+/// Rows of which it is known to which lists they go.
+pub(crate) struct Part<'a> {
+    pub(crate) vectors: &'a Vectors,
+    /// One for each of `vectors`.
+    pub(crate) ids: Option<&'a Ids>,
+    /// What the first of `vectors` counts as.
+    pub(crate) first_row: u64,
+    /// Which of `vectors` are coded, ascending.
+    pub(crate) rows: &'a [u32],
+    /// The list of each.
+    pub(crate) lists: &'a [u32],
+}
+
+/// Codes some rows into the lists that they are to go to.
+///
+/// # Errors
+/// As [`encode_segment`].
+pub(crate) fn encode_part(
+    part: &Part<'_>,
+    bits: u32,
+    router: &Router,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+) -> Result<Segment> {
+    check(part.vectors, bits, router)?;
+    let plan = Plan::new(part.rows, part.lists, router.nlist());
+    let columns = write(part.vectors, bits, router, &plan, pool, monitor)?;
+    Ok(columns.into_segment(part.ids, part.first_row, bits, &plan))
 }
 
 fn check(vectors: &Vectors, bits: u32, router: &Router) -> Result<()> {
@@ -131,14 +178,14 @@ fn assign<T: Send>(
             return Err(Error::Interrupted);
         }
         let rows = task * ROWS_PER_TASK..((task + 1) * ROWS_PER_TASK).min(vectors.len());
-        let assigned = assign_rows(vectors, &of_tile, router, rows);
+        let assigned = assign_some(vectors, &of_tile, router, rows);
         monitor.advance(Phase::Assign, 1, tasks);
         Ok(assigned)
     })?;
     Ok(assigned.into_iter().flatten().unzip())
 }
 
-fn assign_rows<T>(
+fn assign_some<T>(
     vectors: &Vectors,
     of_tile: impl Fn(&[f32]) -> Vec<T>,
     router: &Router,

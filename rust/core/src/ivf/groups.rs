@@ -4,7 +4,7 @@ use super::{
     centroids::Centroids,
     order::{GROUP, mean},
 };
-use crate::{kernel::Kernels, key::Key};
+use crate::{kernel::Kernels, key::Key, rotate::Rotation};
 
 /// The means of all groups.
 #[derive(Clone, Debug, Default)]
@@ -34,16 +34,37 @@ impl Groups {
         self.squares.len()
     }
 
-    /// The group whose mean is nearest.
-    pub(super) fn nearest(&self, kernels: Kernels, vector: &[f32], dots: &mut Vec<f32>) -> u32 {
-        dots.resize(self.len(), 0.0);
-        kernels.dots(vector, &self.means, dots);
-        let keys = dots.iter().zip(&self.squares).zip(0_u32..);
-        keys.map(|((dot, square), group)| Key::new(0.5 * square - dot, group)).min().map_or(0, Key::number)
+    /// Bytes of memory it holds.
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&self.means[..]) + size_of_val(&self.squares[..])
+    }
+}
+
+/// The same as vectors outside: near which of them a query is can be told before it is rotated.
+#[derive(Clone, Debug)]
+pub(super) struct Regions(Groups);
+
+impl Regions {
+    pub(super) fn new(centroids: &Centroids, rotation: &Rotation) -> Self {
+        let Groups { means: rotated, squares } = Groups::new(centroids);
+        let mut means = vec![0.0; squares.len() * rotation.dim()];
+        let each = rotated.chunks_exact(rotation.padded_dim()).zip(means.chunks_exact_mut(rotation.dim()));
+        each.for_each(|(rotated, mean)| rotation.unrotate(centroids.kernels(), rotated, mean));
+        Self(Groups { means, squares })
+    }
+
+    /// The group whose mean is nearest to `vector` times `scale`.
+    pub(super) fn nearest(&self, kernels: Kernels, vector: &[f32], scale: f32, dots: &mut Vec<f32>) -> u32 {
+        let Groups { means, squares } = &self.0;
+        dots.resize(squares.len(), 0.0);
+        kernels.dots(vector, means, dots);
+        let keys = dots.iter().zip(squares).zip(0_u32..);
+        let keys = keys.map(|((dot, square), group)| Key::new(0.5 * square - scale * dot, group));
+        keys.min().map_or(0, Key::number)
     }
 
     /// Bytes of memory it holds.
     pub(super) fn bytes(&self) -> usize {
-        size_of_val(&self.means[..]) + size_of_val(&self.squares[..])
+        self.0.bytes()
     }
 }

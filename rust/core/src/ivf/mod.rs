@@ -12,6 +12,7 @@ mod groups;
 mod halve;
 mod hierarchy;
 mod kmeans;
+pub(crate) mod loose;
 mod order;
 mod project;
 pub mod router;

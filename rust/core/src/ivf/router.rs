@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 pub use super::bytes::KeyScratch;
 use super::{
-    centroids::Centroids, codes::Codes, groups::Groups, hierarchy, kmeans::Trainer, project::Projection,
+    centroids::Centroids, codes::Codes, groups::Regions, hierarchy, kmeans::Trainer, project::Projection,
 };
 use crate::{
     error::{Error, Result},
@@ -34,7 +34,7 @@ pub struct Router {
     projection: Projection,
     centroids: Arc<Centroids>,
     /// Neighbouring ones together, if they are many.
-    groups: Option<Arc<Groups>>,
+    regions: Option<Arc<Regions>>,
     /// What finds the nearest of so many centroids that it takes long to rank all of them.
     codes: Option<Arc<Codes>>,
 }
@@ -66,10 +66,11 @@ impl Router {
 
     /// A router from centroids that have `padded_dim` numbers each.
     pub(crate) fn of(metric: Metric, rotation: Rotation, centroids: Centroids) -> Self {
-        let groups = (centroids.nlist() >= GROUPED_FROM).then(|| Arc::new(Groups::new(&centroids)));
-        let codes = groups.as_ref().filter(|_| !ranks_by_bytes(&centroids));
-        let codes = codes.map(|groups| Arc::new(Codes::new(&centroids, groups)));
-        Self { projection: Projection { metric, rotation }, centroids: Arc::new(centroids), groups, codes }
+        let is_grouped = centroids.nlist() >= GROUPED_FROM;
+        let regions = is_grouped.then(|| Arc::new(Regions::new(&centroids, &rotation)));
+        let is_coded = is_grouped && !ranks_by_bytes(&centroids);
+        let codes = is_coded.then(|| Arc::new(Codes::new(&centroids)));
+        Self { projection: Projection { metric, rotation }, centroids: Arc::new(centroids), regions, codes }
     }
 
     /// The distance to be searched by.
@@ -134,19 +135,22 @@ impl Router {
 
     /// Codes of the centroids, made if there are none: where the lists are many enough to be grouped.
     pub(super) fn codes(&self) -> Option<Arc<Codes>> {
-        let coded = |groups| Arc::new(Codes::new(&self.centroids, groups));
-        self.codes.clone().or_else(|| self.groups.as_ref().map(coded))
+        let coded = || self.has_regions().then(|| Arc::new(Codes::new(&self.centroids)));
+        self.codes.clone().or_else(coded)
     }
 
     /// Whether the lists are many enough to be grouped by where they are.
     pub fn has_regions(&self) -> bool {
-        self.groups.is_some()
+        self.regions.is_some()
     }
 
-    /// The group of lists that a projected vector is nearest to; groups near each other have numbers near each other.
-    /// Without groups ([`Router::has_regions`]) it is always the first.
-    pub fn region(&self, projected: &[f32], dots: &mut Vec<f32>) -> u32 {
-        self.groups.as_ref().map_or(0, |groups| groups.nearest(self.kernels(), projected, dots))
+    /// The group of lists that a vector is nearest to; groups near each other have numbers near each other. Without
+    /// groups ([`Router::has_regions`]) it is always the first.
+    pub fn region(&self, vector: &[f32], dots: &mut Vec<f32>) -> u32 {
+        let (kernels, normalises) = (self.kernels(), self.metric().normalises());
+        let length = if normalises { kernels.dot(vector, vector).sqrt() } else { 1.0 };
+        let scale = if length > 0.0 { 1.0 / length } else { 1.0 };
+        self.regions.as_ref().map_or(0, |regions| regions.nearest(kernels, vector, scale, dots))
     }
 
     /// Half the squared length of a centroid.
@@ -217,8 +221,8 @@ impl Router {
 
     /// Bytes of memory that the router holds besides what is stored of the centroids.
     pub fn bytes(&self) -> usize {
-        let groups = self.groups.as_ref().map_or(0, |groups| groups.bytes());
-        self.centroids.derived_bytes() + groups + self.codes.as_ref().map_or(0, |codes| codes.bytes())
+        let regions = self.regions.as_ref().map_or(0, |regions| regions.bytes());
+        self.centroids.derived_bytes() + regions + self.codes.as_ref().map_or(0, |codes| codes.bytes())
     }
 }
 

@@ -6,11 +6,14 @@
 
 use std::ops::Range;
 
-use super::{assign::Assigned, kmeans::by_list};
+use super::{
+    assign::{Assigned, Others},
+    kmeans::by_list,
+};
 use crate::rabitq::BLOCK;
 
 /// A block that holds more rows than this stays.
-const MOST: usize = BLOCK / 2;
+pub(super) const MOST: usize = BLOCK / 2;
 /// And one of a list of which its rows would be more than one in so many.
 const ONE_IN: usize = 4;
 
@@ -19,34 +22,45 @@ pub(super) fn even_out(assigned: &[Assigned], nlist: usize) -> Vec<u32> {
     let mut lists: Vec<u32> = assigned.iter().map(|row| row.list).collect();
     let (members, starts) = by_list(&lists, nlist);
     let of = |list: usize| &members[starts[list]..starts[list + 1]];
-    let mut tails = Tails::new((0..nlist).map(|list| of(list).len()));
-    // Lists whose last block is fuller come as hosts first: those with few rows in it are to be rid of it themselves.
-    for hosts in [MOST + 1..BLOCK, 1..BLOCK] {
-        for list in tails.few() {
-            for Move { row, host, .. } in tails.empty(list, &hosts, &moves(assigned, of(list))) {
-                lists[row as usize] = host;
-            }
-        }
+    let counts = (0..nlist).map(|list| of(list).len());
+    let candidates = |list: usize| of(list).iter().map(|&row| (row, assigned[row as usize].others));
+    for Move { row, host, .. } in moved(counts, candidates) {
+        lists[row as usize] = host;
     }
     lists
 }
 
+/// Which rows move, each once. `counts` says how many rows each list has, `candidates` which of a list's rows may move,
+/// and what is known of where to.
+pub(super) fn moved<C: Iterator<Item = (u32, Others)>>(
+    counts: impl Iterator<Item = usize>,
+    candidates: impl Fn(usize) -> C,
+) -> Vec<Move> {
+    let (mut tails, mut moved) = (Tails::new(counts), Vec::new());
+    // Lists whose last block is fuller come as hosts first: those with few rows in it are to be rid of it themselves.
+    for hosts in [MOST + 1..BLOCK, 1..BLOCK] {
+        for list in tails.few() {
+            moved.extend(tails.empty(list, &hosts, &moves(candidates(list))));
+        }
+    }
+    moved
+}
+
 /// A way to move a row.
 #[derive(Clone, Copy)]
-struct Move {
-    row: u32,
-    host: u32,
+pub(super) struct Move {
+    pub(super) row: u32,
+    pub(super) host: u32,
     /// By how much the host is farther than the nearest list.
     farther: f32,
 }
 
 /// All ways to move some rows, the cheapest first.
-fn moves(assigned: &[Assigned], rows: &[u32]) -> Vec<Move> {
-    let of_row = |&row: &u32| {
-        let others = assigned[row as usize].others.into_iter().flatten();
-        others.map(move |(host, farther)| Move { row, host, farther })
+fn moves(candidates: impl Iterator<Item = (u32, Others)>) -> Vec<Move> {
+    let of_row = |(row, others): (u32, Others)| {
+        others.into_iter().flatten().map(move |(host, farther)| Move { row, host, farther })
     };
-    let mut moves: Vec<Move> = rows.iter().flat_map(of_row).collect();
+    let mut moves: Vec<Move> = candidates.flat_map(of_row).collect();
     moves.sort_by(|a, b| a.farther.total_cmp(&b.farther).then((a.row, a.host).cmp(&(b.row, b.host))));
     moves
 }

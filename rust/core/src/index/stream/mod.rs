@@ -20,11 +20,12 @@ use crate::{
     filter::Filter,
     ids::Ids,
     ivf::{
-        encode::encode_segment,
+        encode::{Part, assign_rows, encode_part, encode_segment},
+        loose::{Loose, Moved},
         router::{Router, RouterParams, SAMPLE_PER_LIST, train_router},
     },
     kernel::Kernels,
-    monitor::Monitor,
+    monitor::{Monitor, Unwatched},
     pool::Pool,
     rabitq::BLOCK,
     repack::repack,
@@ -185,6 +186,7 @@ struct Coder<'a> {
     coded: usize,
     nulls: usize,
     segments: Vec<Segment>,
+    loose: Loose,
     checkpoint: Option<Checkpoint>,
 }
 
@@ -195,7 +197,9 @@ impl<'a> Coder<'a> {
         params: &'a StreamParams,
         checkpoint: Option<Checkpoint>,
     ) -> Self {
-        Self { router, calibration, params, checked: 0, coded: 0, nulls: 0, segments: Vec::new(), checkpoint }
+        let loose = Loose::new(router.nlist(), router.dim());
+        let (checked, coded, nulls, segments) = (0, 0, 0, Vec::new());
+        Self { router, calibration, params, checked, coded, nulls, segments, loose, checkpoint }
     }
 
     /// Goes on where a build has stopped.
@@ -228,9 +232,7 @@ impl<'a> Coder<'a> {
                 }
                 passed.take(&chunk, first..len);
             }
-            if first < len {
-                self.code(&chunk, first, rows, pool, monitor)?;
-            }
+            self.code(&chunk, first, rows, pool, monitor)?;
             rows += len;
             ids.extend(chunk.ids);
             if let Some(checkpoint) = &mut self.checkpoint
@@ -244,10 +246,9 @@ impl<'a> Coder<'a> {
         }
         let merged = Index::merge(self.router, self.segments)?;
         check_unique(&ids)?;
-        let (dim, padded_dim) = (merged.dim(), merged.router.padded_dim());
         let Index { router, segments, .. } = merged;
-        let parts: Vec<&Segment> = segments.iter().collect();
-        let mut index = Index::merge(router, vec![repack(&parts, dim, padded_dim, &Some)])?;
+        let whole = Whole { router, segments, ids, rows, params: self.params };
+        let mut index = whole.evened_out(self.loose.into_moved(), pool)?;
         index.null_count = self.nulls;
         index.calibration = self.calibration;
         if let Some(checkpoint) = self.checkpoint {
@@ -261,7 +262,8 @@ impl<'a> Coder<'a> {
         self.checkpoint.as_ref().map_or(Ok(()), |checkpoint| checkpoint.check(passed))
     }
 
-    /// Codes the rows of a chunk from `first` on; `rows` came before the chunk.
+    /// Takes in a chunk, and codes its rows from `first` on; `rows` came before the chunk. Rows that were coded before are
+    /// assigned again, to know those that hardly care where they are.
     fn code(
         &mut self,
         chunk: &Chunk,
@@ -270,22 +272,85 @@ impl<'a> Coder<'a> {
         pool: &Pool,
         monitor: &dyn Monitor,
     ) -> Result<()> {
-        let len = chunk.vectors.len();
-        let vectors = if first == 0 {
-            chunk.vectors.clone()
-        } else {
-            chunk.vectors.only(&Filter::from_rows(first as u64..len as u64, len as u64))
-        };
-        let (bits, router) = (self.params.build.bits, &self.router);
-        let mut segment =
-            encode_segment(&vectors, chunk.ids.as_ref(), rows as u64, bits, router, pool, monitor)?;
-        if let Some(element) = self.params.keep {
-            segment.vectors = Some(keep(&segment, &vectors, rows, element)?);
+        let (vectors, router) = (&chunk.vectors, &self.router);
+        let (there, assigned) = assign_rows(vectors, router, pool, monitor)?;
+        for (&row, assigned) in there.iter().zip(&assigned) {
+            let row = row as usize;
+            self.loose.take((rows + row) as u64, assigned, |vector| vectors.copy_row(row, vector));
         }
-        self.nulls += vectors.null_count() - first;
+        if first == vectors.len() {
+            return Ok(());
+        }
+        let coded = there.partition_point(|&row| (row as usize) < first);
+        let lists: Vec<u32> = assigned[coded..].iter().map(|row| row.list).collect();
+        let (ids, first_row) = (chunk.ids.as_ref(), rows as u64);
+        let part = Part { vectors, ids, first_row, rows: &there[coded..], lists: &lists };
+        let mut segment = encode_part(&part, self.params.build.bits, router, pool, monitor)?;
+        if let Some(element) = self.params.keep {
+            segment.vectors = Some(keep(&segment, vectors, rows, element)?);
+        }
+        self.nulls += (vectors.len() - first) - (there.len() - coded);
         self.segments.push(segment);
         Ok(())
     }
+}
+
+/// A table that was coded part by part.
+struct Whole<'a> {
+    router: Router,
+    segments: Vec<Segment>,
+    /// Those of all rows, null ones included, if the table has any.
+    ids: Vec<Ids>,
+    rows: usize,
+    params: &'a StreamParams,
+}
+
+impl Whole<'_> {
+    /// One segment of all, with some rows in other lists than those they were coded into.
+    fn evened_out(mut self, moved: Moved, pool: &Pool) -> Result<Index> {
+        let (rows, Moved { rows: moved, lists, values }) = (self.rows as u64, moved);
+        if !moved.is_empty() {
+            self.segments.push(self.code_anew(&moved, &lists, values, pool)?);
+        }
+        let gone = Filter::from_rows(moved.iter().copied(), rows);
+        // What was coded anew is numbered from behind the table on.
+        let row_of = |row: u64| match row.checked_sub(rows) {
+            Some(at) => Some(moved[at as usize]),
+            None => (!gone.contains(row)).then_some(row),
+        };
+        let (dim, padded_dim) = (self.router.dim(), self.router.padded_dim());
+        let parts: Vec<&Segment> = self.segments.iter().collect();
+        let segment = repack(&parts, dim, padded_dim, &row_of);
+        Index::merge(self.router, vec![segment])
+    }
+
+    /// Rows that move, in the lists they go to. They are few.
+    fn code_anew(&self, moved: &[u64], lists: &[u32], values: Vec<f32>, pool: &Pool) -> Result<Segment> {
+        let (router, params) = (&self.router, self.params);
+        let vectors = &Vectors::from_f32("vectors", router.dim(), values.into())?;
+        let ids = ids_of(&self.ids, moved);
+        let rows: Vec<u32> = (0..).take(moved.len()).collect();
+        let first_row = self.rows as u64;
+        let part = Part { vectors, ids: ids.as_ref(), first_row, rows: &rows, lists };
+        let mut segment = encode_part(&part, params.build.bits, router, pool, &Unwatched)?;
+        if let Some(element) = params.keep {
+            segment.vectors = Some(keep(&segment, vectors, self.rows, element)?);
+        }
+        Ok(segment)
+    }
+}
+
+/// The ids of some rows of a table, ascending, from those of its chunks; `None` if it has none.
+fn ids_of(chunks: &[Ids], rows: &[u64]) -> Option<Ids> {
+    let (mut chunk, mut first) = (0, 0);
+    let ids = rows.iter().map(|&row| {
+        while row as usize >= first + chunks[chunk].len() {
+            first += chunks[chunk].len();
+            chunk += 1;
+        }
+        chunks[chunk].get(row as usize - first)
+    });
+    Some(Ids::collect(chunks.first()?.id_type(), ids))
 }
 
 /// Refuses an id that two rows share, in whatever chunks they are.

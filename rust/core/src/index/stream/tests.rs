@@ -68,14 +68,37 @@ fn chunks_make_the_index_that_the_whole_table_makes() {
     let whole = Index::merge(index.router().clone(), vec![whole]).unwrap().with_borrowed(table).unwrap();
     assert_eq!(index.vectors_kept(), VectorsKept::Stored(Element::F32));
     assert_eq!(index.segments().len(), 1);
-    assert_eq!(index.digest(), whole.digest());
-    assert_eq!(answers(&index, Effort::Nprobe(5)), answers(&whole, Effort::Nprobe(5)));
+    assert_same_but_for_a_few(&index, &whole, rows);
     assert_eq!(answers(&index, Effort::Exact), answers(&whole, Effort::Exact));
     for step in [1, 77, rows] {
         let other = build(step);
         assert_eq!(other.digest(), index.digest());
         assert_eq!(other.calibration(), index.calibration());
     }
+}
+
+/// The same rows with the same codes, but for a few in other lists, for the sake of fewer blocks.
+fn assert_same_but_for_a_few(index: &Index, whole: &Index, rows: usize) {
+    let by_row = |index: &Index| {
+        let segment = &index.segments()[0];
+        let mut found = vec![None; rows];
+        for slot in segment.slots() {
+            let code = segment.code_of(slot, index.router().padded_dim());
+            let row = segment.row(slot);
+            assert_eq!(segment.id(slot).to_string(), format!("\"row {row}\""));
+            found[row as usize] = Some((segment.list_id[slot / BLOCK], code));
+        }
+        found
+    };
+    let (ours, theirs) = (by_row(index), by_row(whole));
+    assert!(ours.iter().all(Option::is_some));
+    let (mut moved, mut other_codes) = (0, 0);
+    for (ours, theirs) in ours.iter().flatten().zip(theirs.iter().flatten()) {
+        moved += usize::from(ours.0 != theirs.0);
+        other_codes += usize::from(ours.0 == theirs.0 && ours.1 != theirs.1);
+    }
+    assert!(moved > 0 && moved * 10 < rows && other_codes == 0, "{moved} of {rows}, {other_codes}");
+    assert!(index.segments()[0].blocks() < whole.segments()[0].blocks());
 }
 
 #[test]
