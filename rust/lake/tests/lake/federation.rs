@@ -283,9 +283,12 @@ proptest! {
             if options.effort == ruvector_core::index::Effort::Exact {
                 prop_assert_eq!(plain(&found), plain(&expected));
             } else {
-                // Bounds hold with a probability; what is found is never too near and hardly ever too far.
-                let same = plain(&found).iter().flatten().zip(plain(&expected).iter().flatten()).filter(|(a, b)| a == b).count();
-                prop_assert!(same * 10 >= plain(&expected).iter().flatten().count() * 9, "{} hits are the same", same);
+                // Bounds hold with a probability: a hit may be missed, and those behind it move up.
+                let (found, expected) = (plain(&found), plain(&expected));
+                let met = |(found, expected): (Vec<_>, &Vec<_>)| found.iter().filter(|&hit| expected.contains(hit)).count();
+                let same: usize = found.into_iter().zip(&expected).map(met).sum();
+                let all = expected.iter().flatten().count();
+                prop_assert!(same + 1 + all / 10 >= all, "{} of {} hits are the same", same, all);
             }
         }
     }
