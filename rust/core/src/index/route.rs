@@ -186,9 +186,8 @@ fn count_about(kernels: Kernels, keys: &[f32], wanted: usize, masks: &mut [u32])
     let (smallest, mean) = smallest_and_mean(keys);
     let (mut low, mut high) = ((smallest, 1), (mean, kernels.at_most(keys, mean, masks)));
     if high.1 < wanted {
-        (low, high) = (high, (f32::INFINITY, keys.len()));
         let largest = keys.iter().fold(smallest, |largest, &key| largest.max(key));
-        high.0 = largest;
+        (low, high) = (high, (largest, keys.len()));
     }
     for _ in 0..TRIES {
         if (wanted..=2 * wanted).contains(&high.1) {

@@ -400,7 +400,7 @@ impl Kernels {
     /// The same for several queries of `dim` numbers, one after the other: `out` holds all products of the first, then those
     /// of the second, and so on.
     pub fn byte_dots_tile(self, queries: &[i8], rows: &[u8], dim: usize, out: &mut [i32]) {
-        let count = rows.len() / dim.max(1);
+        let count = rows.len().checked_div(dim).unwrap_or(0);
         if queries.is_empty() || count == 0 {
             return out.fill(0);
         }
