@@ -79,7 +79,7 @@ impl Uppers {
     }
 
     /// The same, with room for what usually comes.
-    fn roomy(k: usize) -> Self {
+    fn with_room(k: usize) -> Self {
         Self { smallest: Vec::with_capacity(k.min(USUALLY_PENDING) + USUALLY_PENDING), ..Self::new(k) }
     }
 
@@ -106,7 +106,7 @@ impl<'a, 'b> Rerank<'a, 'b> {
             query: Prepared::new(index.router().kernels(), index.metric(), vector),
             k,
             best: TopK::new(k),
-            uppers: Uppers::roomy(k),
+            uppers: Uppers::with_room(k),
             refined_uppers: Uppers::new(k),
             pending: Vec::with_capacity(USUALLY_PENDING),
             looks: Vec::new(),

@@ -264,7 +264,11 @@ pub fn train_router(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ivf::assign::Assigner, monitor::Unwatched, random::SplitMix64};
+    use crate::{
+        ivf::{assign::Assigner, groups::Groups},
+        monitor::Unwatched,
+        random::SplitMix64,
+    };
     use proptest::prelude::*;
 
     fn column(rows: usize, dim: usize) -> Vectors {
@@ -296,6 +300,25 @@ mod tests {
                 router.keys(query, &mut keys);
                 assert!(keys.iter().map(|key| key.0.to_bits()).eq(tile.iter().map(|key| key.to_bits())));
             }
+        }
+    }
+
+    #[test]
+    fn the_region_of_a_vector_is_that_of_its_projection() {
+        let vectors = column(GROUPED_FROM * 2, 70);
+        for metric in [Metric::L2Sq, Metric::Ip, Metric::Cosine] {
+            let router = trained(&vectors, metric, GROUPED_FROM + 40);
+            let groups = Groups::new(router.centroids());
+            let (mut scratch, mut dots, mut met) = (vec![0.0; 70], Vec::new(), 0);
+            let rows = projected(&router, &vectors);
+            for (row, projected) in rows.chunks_exact(router.padded_dim()).enumerate() {
+                let keys = groups.means.chunks_exact(projected.len()).zip(0_u32..);
+                let key = |(mean, group)| (router.kernels().l2sq(projected, mean), group);
+                let nearest = keys.map(key).min_by(|a, b| a.0.total_cmp(&b.0)).unwrap().1;
+                met += usize::from(router.region(vectors.row(row, &mut scratch), &mut dots) == nearest);
+            }
+            // All but those that are about as near to two.
+            assert!(met * 100 >= 99 * vectors.len(), "{metric}: {met}");
         }
     }
 

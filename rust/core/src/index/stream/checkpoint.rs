@@ -5,7 +5,7 @@
 //! not at all, and the last one after the others: whenever a build ends, it tells of files that are there.
 //!
 //! Whoever goes on reads the table from its start. The rows that are coded already are not coded again, but read, to see
-//! that they are still the same.
+//! that they are still the same, and assigned, to know which of them hardly care in which list they are.
 
 use std::{
     fmt, fs, io,

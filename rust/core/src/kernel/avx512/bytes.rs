@@ -3,7 +3,7 @@
 #[allow(clippy::wildcard_imports, reason = "intrinsics are a language of their own")]
 use std::arch::x86_64::*;
 
-use super::load_bytes;
+use super::{load_bytes, store_u32};
 use crate::kernel::{ACROSS, scalar};
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
@@ -72,7 +72,9 @@ pub(super) fn byte_dots_across_vnni(queries: &[[i8; 64]], rows: &[u8], out: &mut
         let from = first * ACROSS;
         let there = sixteen.len() / dim;
         for (sums, out) in transposed(&sums).into_iter().zip(out.chunks_exact_mut(count)) {
-            out[from..from + there].copy_from_slice(&store_i32(sums)[..there]);
+            for (out, sum) in out[from..from + there].iter_mut().zip(store_u32(sums)) {
+                *out = sum.cast_signed();
+            }
         }
     }
 }
@@ -162,15 +164,6 @@ fn totals([a, b, c, d]: [__m512i; 4]) -> [i32; 4] {
 fn load_signed(bytes: &[i8; 64]) -> __m512i {
     // SAFETY: the array has the 64 bytes that are read, and the load asks for no alignment.
     unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
-}
-
-#[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
-#[inline]
-fn store_i32(value: __m512i) -> [i32; 16] {
-    let mut values = [0; 16];
-    // SAFETY: the array has the 64 bytes that are written, and the store asks for no alignment.
-    unsafe { _mm512_storeu_si512(values.as_mut_ptr().cast(), value) };
-    values
 }
 
 /// What is left of a row after the last whole step.
