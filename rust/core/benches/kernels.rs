@@ -192,6 +192,9 @@ impl Case {
             bench.line(kernels, dim, &format!("full_dot/1+{ex}"), nanoseconds, || {
                 black_box(kernels.full_dot(black_box(query), block, 21, ex_code, ex));
             });
+            bench.line(kernels, dim, &format!("ex_dot/{ex}"), nanoseconds, || {
+                black_box(kernels.ex_dot(black_box(&bytes[..dim]), ex_code, ex));
+            });
         }
     }
 }

@@ -46,6 +46,7 @@ pub mod rotate;
 pub mod row_numbers;
 pub mod segment;
 pub mod short_floats;
+mod steps;
 pub mod topk;
 pub mod vectors;
 

@@ -8,13 +8,13 @@
 use super::{
     Index,
     shared::Bound,
-    sink::{Look, Sink, Survivor, refined, roomy},
+    sink::{Bounds, Look, Sink, Survivor, roomy},
 };
 use crate::{
     distance::Prepared,
     kernel::Kernels,
     key::{Key, sort_up_to},
-    rabitq::Refiner,
+    rabitq::FurtherBits,
     segment::Segment,
     topk::{Candidate, TopK},
 };
@@ -25,6 +25,9 @@ const AHEAD: usize = 4;
 const SORTED_AT_FIRST: usize = 32;
 /// Survivors that there is room for from the beginning.
 const USUALLY_PENDING: usize = 128;
+/// So many new rows are counted at once, if they come before the round ends. Beside their bounds the limit of before is
+/// loose: a tenth of the time where lists are of one cluster.
+const COUNTED_AT_ONCE: usize = 32;
 /// With this many times as many pending rows as are wanted, bounds alone say too little: short codes of rows that are all
 /// about equally far. Then they are compared at the end of each round, for the sake of the limit.
 const CROWD: usize = 16;
@@ -41,11 +44,10 @@ pub(super) struct Rerank<'a, 'b> {
     /// Those of all bits, where codes have more than one.
     refined_uppers: Uppers,
     pending: Vec<Pending<'a>>,
-    /// What refining needs of each row that came since the last round; empty where codes have but one bit.
-    looks: Vec<Look>,
-    /// Where the rows begin in `pending` that came since the last round, and those whose bounds are not counted yet.
+    /// Where the rows begin in `pending` whose bounds are not counted yet.
     new: usize,
-    uncounted: usize,
+    /// What refining needs of each of those; empty where codes have but one bit.
+    scanned: Vec<Scanned>,
     /// The lower bounds of pending rows, to be sorted in their place: they are smaller.
     order: Vec<Key>,
     /// How many of `order` are in their places, and how many of them were fetched from memory.
@@ -63,6 +65,13 @@ struct Pending<'a> {
     slot: u32,
     lower: f32,
     upper: f32,
+}
+
+/// What a scan says of a row for its further bits.
+#[derive(Clone, Copy)]
+struct Scanned {
+    look: Look,
+    sum: u32,
 }
 
 /// The `k` smallest upper bounds of different rows.
@@ -87,9 +96,17 @@ impl Uppers {
         self.smallest.len() >= self.k
     }
 
-    fn add(&mut self, uppers: impl Iterator<Item = f32>) {
-        self.smallest.extend(uppers.map(|upper| Key::new(upper, 0)));
-        if self.is_full() {
+    /// Counts some more. Which of them are below the limit is as good as random: so there is no branch to be guessed.
+    fn add(&mut self, uppers: impl ExactSizeIterator<Item = f32>) {
+        let mut len = self.smallest.len();
+        let before = len;
+        self.smallest.resize(len + uppers.len(), Key::new(0.0, 0));
+        for upper in uppers {
+            self.smallest[len] = Key::new(upper, 0);
+            len += usize::from(upper < self.limit);
+        }
+        self.smallest.truncate(len);
+        if len >= self.k && len > before {
             let (_, last, _) = self.smallest.select_nth_unstable(self.k - 1);
             self.limit = last.value();
             self.smallest.truncate(self.k);
@@ -109,9 +126,8 @@ impl<'a, 'b> Rerank<'a, 'b> {
             uppers: Uppers::with_room(k),
             refined_uppers: Uppers::new(k),
             pending: Vec::with_capacity(USUALLY_PENDING),
-            looks: Vec::new(),
             new: 0,
-            uncounted: 0,
+            scanned: Vec::new(),
             order: Vec::new(),
             sorted: 0,
             fetched: 0,
@@ -169,44 +185,51 @@ impl<'a, 'b> Rerank<'a, 'b> {
         }
     }
 
-    /// Reads all bits of the rows that came since, and keeps those still possible.
+    /// Counts the bounds of the rows that came since, and lowers the limit to what they say.
+    fn count(&mut self, further: Option<&FurtherBits>) {
+        if !self.refined_uppers.is_full() {
+            self.uppers.add(self.pending[self.new..].iter().map(|row| row.upper));
+        }
+        if let Some(further) = further {
+            self.refine(further);
+        }
+        self.new = self.pending.len();
+    }
+
+    /// Reads the further bits of the rows that came since, and keeps those still possible.
     ///
     /// In the order of their slots: all have the same limit, and where much of a list is left its memory is read from one
     /// end to the other.
-    fn refine(&mut self, refiner: &Refiner) {
-        let limit = roomy(self.limit());
-        self.leave_out(self.new, limit);
+    fn refine(&mut self, further: &FurtherBits) {
+        self.leave_out(self.new);
         let (kernels, padded) = (self.index.router().kernels(), self.index.router().padded_dim());
         for at in self.new..self.pending.len() {
             if let Some(ahead) = self.pending.get(at + AHEAD) {
                 fetch_bits(kernels, ahead, padded);
             }
-            let Pending { segment, slot, .. } = self.pending[at];
-            if let Some(refined) =
-                refined(kernels, refiner, segment, slot as usize, self.looks[at - self.new])
-            {
-                (self.pending[at].lower, self.pending[at].upper) = (refined.lower, refined.upper);
+            let row = &mut self.pending[at];
+            let Scanned { look, sum } = self.scanned[at - self.new];
+            if let Some(refined) = further.refine(kernels, row.segment, row.slot as usize, look.list, sum) {
+                Bounds { lower: row.lower, upper: row.upper, .. } = Bounds::new(refined, look);
             }
         }
         self.refined_uppers.add(self.pending[self.new..].iter().map(|row| row.upper));
-        self.looks.clear();
-        self.leave_out(0, roomy(self.limit()));
+        self.leave_out(self.new);
+        self.scanned.clear();
     }
 
-    /// Drops pending rows from one on that the limit rules out.
-    fn leave_out(&mut self, from: usize, limit: f32) {
+    /// Drops the pending rows from one on that the limit rules out.
+    fn leave_out(&mut self, from: usize) {
+        let limit = roomy(self.limit());
         let mut kept = from;
         for at in from..self.pending.len() {
             let row = self.pending[at];
-            let beyond = row.lower > limit;
-            if beyond {
-                continue;
-            }
             self.pending[kept] = row;
-            if !self.looks.is_empty() {
-                self.looks[kept - from] = self.looks[at - from];
+            if let Some(scanned) = self.scanned.get(at - from) {
+                self.scanned[kept - from] = *scanned;
             }
-            kept += 1;
+            let beyond = row.lower > limit;
+            kept += usize::from(!beyond);
         }
         self.pending.truncate(kept);
     }
@@ -257,23 +280,26 @@ impl<'a> Sink<'a> for Rerank<'a, '_> {
     }
 
     fn offer(&mut self, survivor: Survivor<'a>) {
-        let Survivor { segment, slot, lower, upper, look, .. } = survivor;
+        let Survivor { segment, slot, lower, upper, look, sum, .. } = survivor;
+        self.survived += 1;
         self.pending.push(Pending { segment, slot: slot as u32, lower, upper });
         if segment.ex.is_some() {
-            self.looks.push(look);
+            self.scanned.push(Scanned { look, sum });
         }
     }
 
-    fn tighten(&mut self) {
-        self.uppers.add(self.pending[self.uncounted..].iter().map(|row| row.upper));
-        self.uncounted = self.pending.len();
+    fn tighten(&mut self, further: Option<&FurtherBits>) -> bool {
+        let enough = self.pending.len() - self.new >= COUNTED_AT_ONCE;
+        if enough {
+            self.count(further);
+        }
+        enough
     }
 
-    fn end_round(&mut self, refiner: Option<&Refiner>, scratch: &mut [f32]) {
-        self.survived += self.pending.len() - self.new;
-        self.tighten();
-        if let Some(refiner) = refiner {
-            self.refine(refiner);
+    fn end_round(&mut self, further: Option<&FurtherBits>, scratch: &mut [f32]) {
+        self.count(further);
+        if further.is_some() {
+            self.leave_out(0);
         }
         let crowded = self.pending.len() / CROWD > self.k;
         // Others are told what is known for sure as soon as it is.
@@ -282,7 +308,6 @@ impl<'a> Sink<'a> for Rerank<'a, '_> {
             self.compare(scratch);
         }
         self.new = self.pending.len();
-        self.uncounted = self.new;
     }
 
     fn expect_finish(&mut self) {

@@ -20,7 +20,7 @@ use crate::{
     kernel::Kernels,
     key::Key,
     metric::Family,
-    rabitq::{BLOCK, BlockBounds, ListTerms, Query, QueryTerms, Refiner},
+    rabitq::{BLOCK, BlockBounds, FurtherBits, ListTerms, Query, QueryTerms, Refiner},
     vectors::Vectors,
 };
 
@@ -56,7 +56,8 @@ struct Asked<'r> {
     query: Query,
     squared_norm: f32,
     rotated: &'r [f32],
-    /// For codes of more than one bit.
+    /// For codes of more than one bit: one of the two.
+    further: Option<FurtherBits>,
     refiner: Option<Refiner>,
     route: Route,
 }
@@ -113,7 +114,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
     ) -> (Vec<Asked<'r>>, Vec<S>) {
         let router = self.index.router();
         let padded = router.padded_dim();
-        let has_more_bits = self.index.bits() > 1;
+        let (ex, epsilon) = (self.index.bits() - 1, self.reach.epsilon);
         let (mut widened, mut scaled) = (vec![0.0; queries.dim()], Vec::new());
         let (mut asked, mut sinks) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
         let mut shifted = Vec::new();
@@ -133,10 +134,11 @@ impl<'a, 'f> Scanner<'a, 'f> {
             let each = rotated.chunks_exact(padded).zip(shifted.chunks_exact(padded));
             for (at, (rotated, shifted)) in each.enumerate() {
                 let query = Query::new(self.kernels, shifted);
-                let refiner = has_more_bits.then(|| Refiner::new(shifted, self.reach.epsilon));
+                let further = (ex > 0 && S::REFINES).then(|| FurtherBits::new(shifted, &query, ex, epsilon));
+                let refiner = (ex > 0 && !S::REFINES).then(|| Refiner::new(shifted, epsilon));
                 let squared_norm = self.kernels.dot(rotated, rotated);
                 let route = guide.route(at, rotated, &query, squared_norm);
-                asked.push(Asked { query, squared_norm, rotated, refiner, route });
+                asked.push(Asked { query, squared_norm, rotated, further, refiner, route });
             }
         }
         (asked, sinks)
@@ -160,7 +162,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
                 }
             }
             for (asked, sink) in asked.iter().zip(&mut *sinks) {
-                sink.end_round(asked.refiner.as_ref(), &mut self.scratch);
+                sink.end_round(asked.further.as_ref(), &mut self.scratch);
             }
             (from, to) = (to, to * 4);
         }
@@ -175,7 +177,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
             }
             for key in asked[at].route.beyond(self.index.router(), asked[at].rotated) {
                 self.scan(&[Visit::new(at as u32, key)], asked, sinks);
-                sinks[at].end_round(asked[at].refiner.as_ref(), &mut self.scratch);
+                sinks[at].end_round(asked[at].further.as_ref(), &mut self.scratch);
                 if sinks[at].is_full() && self.tallies[at].codes >= enough {
                     break;
                 }
@@ -249,11 +251,11 @@ impl<'a, 'f> Scanner<'a, 'f> {
                         let lower = bounds[at].lower[lane] - look.room;
                         let upper = estimate + (estimate - lower) + factors.add_step();
                         let slot = block * BLOCK + lane;
-                        let survivor = Survivor { segment, slot, estimate, lower, upper, look };
+                        let sum = sums[at][lane];
+                        let survivor = Survivor { segment, slot, estimate, lower, upper, look, sum };
                         self.offer(&asked[visit.at as usize], survivor, sink);
                     }
-                    if terms[at].limit == f32::INFINITY {
-                        sink.tighten();
+                    if sink.tighten(asked[visit.at as usize].further.as_ref()) {
                         terms[at].limit = roomy(sink.limit()) + looks[at].room;
                     }
                 }
@@ -269,7 +271,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
 
     /// Hands one survivor to the sink, unless its further bits rule it out.
     fn offer<S: Sink<'a>>(&self, asked: &Asked<'_>, mut survivor: Survivor<'a>, sink: &mut S) {
-        if let Some(refiner) = asked.refiner.as_ref().filter(|_| !S::REFINES)
+        if let Some(refiner) = &asked.refiner
             && let Some(bounds) =
                 refined(self.kernels, refiner, survivor.segment, survivor.slot, survivor.look)
         {

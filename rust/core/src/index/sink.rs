@@ -4,7 +4,7 @@
 
 use crate::{
     kernel::Kernels,
-    rabitq::{ListTerms, Refiner},
+    rabitq::{FurtherBits, ListTerms, Refined, Refiner},
     segment::Segment,
     topk::{Candidate, TopK},
 };
@@ -25,6 +25,8 @@ pub(super) struct Survivor<'a> {
     pub(super) upper: f32,
     /// What the query and the row's list have in common.
     pub(super) look: Look,
+    /// What the scan added up.
+    pub(super) sum: u32,
 }
 
 /// What all bits of a code say of a row.
@@ -32,6 +34,13 @@ pub(super) struct Bounds {
     pub(super) estimate: f32,
     pub(super) lower: f32,
     pub(super) upper: f32,
+}
+
+impl Bounds {
+    pub(super) fn new(refined: Refined, look: Look) -> Self {
+        let (estimate, lower) = (refined.estimate, refined.lower - look.room);
+        Self { estimate, lower, upper: estimate + (estimate - lower) }
+    }
 }
 
 /// Reads all bits of a code; `None` if there is but one.
@@ -42,9 +51,7 @@ pub(super) fn refined(
     slot: usize,
     look: Look,
 ) -> Option<Bounds> {
-    let refined = refiner.refine(kernels, segment, slot, look.list)?;
-    let (estimate, lower) = (refined.estimate, refined.lower - look.room);
-    Some(Bounds { estimate, lower, upper: estimate + (estimate - lower) })
+    Some(Bounds::new(refiner.refine(kernels, segment, slot, look.list)?, look))
 }
 
 /// What one query and one list have in common, and the room that rounding needs there.
@@ -56,8 +63,8 @@ pub(super) struct Look {
 
 /// Takes what the scan of one query could not rule out.
 pub(super) trait Sink<'a> {
-    /// Whether it reads further bits of codes itself, at the end of a round; otherwise it is offered rows whose bits were
-    /// all read.
+    /// Whether it reads further bits of codes itself, at the end of a round, to know what to compare; otherwise it is offered
+    /// rows whose bits were all read.
     const REFINES: bool = false;
     /// A row whose lower bound is above this cannot matter any more.
     fn limit(&self) -> f32;
@@ -65,10 +72,13 @@ pub(super) trait Sink<'a> {
     fn is_full(&self) -> bool;
     /// One row that survived.
     fn offer(&mut self, survivor: Survivor<'a>);
-    /// A limit may be found from what was offered, if there is none yet.
-    fn tighten(&mut self) {}
-    /// The end of a round of lists. `refiner` has the query for codes of more than one bit, `scratch` holds a vector.
-    fn end_round(&mut self, _refiner: Option<&Refiner>, _scratch: &mut [f32]) {}
+    /// A block was scanned; says whether a lower limit was found from what was offered. `further` has the query for codes of
+    /// more than one bit.
+    fn tighten(&mut self, _further: Option<&FurtherBits>) -> bool {
+        true
+    }
+    /// The end of a round of lists. `scratch` holds a vector.
+    fn end_round(&mut self, _further: Option<&FurtherBits>, _scratch: &mut [f32]) {}
     /// What [`Sink::finish`] reads first may be fetched from memory.
     fn expect_finish(&mut self) {}
     /// All lists were scanned.

@@ -12,8 +12,11 @@
 //! term is off by about a thousandth of the lengths' product: lists in question are much farther apart. What is computed
 //! from the distance to a list needs it exactly; so the keys of the lists that are looked into are computed anew.
 
-use super::centroids::{Centroids, MIDDLE, step, whole};
-use crate::metric::Family;
+use super::centroids::{Centroids, MIDDLE};
+use crate::{
+    metric::Family,
+    steps::{step, whole},
+};
 
 /// The largest number a query's coordinate becomes, see [`crate::kernel::Kernels::byte_dots`].
 const STEPS: f32 = 63.0;

@@ -34,6 +34,7 @@ pub(super) static TABLE: Table = Table {
     bounds_f16: scan::bounds_f16,
     bounds_queries: scan::bounds_queries,
     full_dot: codes::full_dot,
+    ex_dot: codes::ex_dot,
     byte_dots: bytes::byte_dots,
     byte_dots_across: None,
     at_most,
@@ -332,6 +333,13 @@ fn load_bytes(bytes: &[u8; 32]) -> __m256i {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
+fn load_signed(bytes: &[i8; 32]) -> __m256i {
+    // SAFETY: the array has the 32 bytes that are read, and the load asks for no alignment.
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
 fn load_u32(values: &[u32; 8]) -> __m256i {
     // SAFETY: the array has the 32 bytes that are read, and the load asks for no alignment.
     unsafe { _mm256_loadu_si256(values.as_ptr().cast()) }
@@ -362,4 +370,13 @@ fn store_four(value: __m128) -> [f32; 4] {
     // SAFETY: the array has the 16 bytes that are written, and the store asks for no alignment.
     unsafe { _mm_storeu_ps(values.as_mut_ptr(), value) };
     values
+}
+
+/// The sum of eight whole numbers.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn total(sum: __m256i) -> i32 {
+    let four = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
+    let two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
+    _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<0b01>(two)))
 }

@@ -19,8 +19,12 @@ pub(super) static TABLE: Table = PLAIN;
 
 /// With VNNI, which multiplies and adds bytes in one step: servers since Cascade Lake, and Zen 4. It makes no other numbers,
 /// so it is no level of its own.
-pub(super) static TABLE_WITH_VNNI: Table =
-    Table { byte_dots: bytes::byte_dots_vnni, byte_dots_across: Some(bytes::byte_dots_across_vnni), ..PLAIN };
+pub(super) static TABLE_WITH_VNNI: Table = Table {
+    ex_dot: codes::ex_dot_vnni,
+    byte_dots: bytes::byte_dots_vnni,
+    byte_dots_across: Some(bytes::byte_dots_across_vnni),
+    ..PLAIN
+};
 
 const PLAIN: Table = Table {
     level: Level::Avx512,
@@ -41,6 +45,7 @@ const PLAIN: Table = Table {
     bounds_f16: scan::bounds_f16,
     bounds_queries: scan::bounds_queries,
     full_dot: codes::full_dot,
+    ex_dot: codes::ex_dot,
     byte_dots: bytes::byte_dots,
     byte_dots_across: None,
     at_most,
@@ -310,6 +315,13 @@ fn store(value: __m512) -> [f32; 16] {
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
 #[inline]
 fn load_bytes(bytes: &[u8; 64]) -> __m512i {
+    // SAFETY: the array has the 64 bytes that are read, and the load asks for no alignment.
+    unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn load_signed(bytes: &[i8; 64]) -> __m512i {
     // SAFETY: the array has the 64 bytes that are read, and the load asks for no alignment.
     unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
 }

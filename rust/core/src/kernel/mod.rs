@@ -93,6 +93,7 @@ struct Table {
     bounds_queries:
         unsafe fn(&[[u32; BLOCK]], &HalfFactors<'_>, &[QueryTerms], &mut [BlockBounds], &mut [u32]),
     full_dot: unsafe fn(&[f32], &[u8], usize, &[u8], u32) -> f32,
+    ex_dot: unsafe fn(&[i8], &[u8], u32) -> i32,
     byte_dots: unsafe fn(&[i8], &[u8], &mut [i32]),
     /// Several queries side by side, where that is quicker than one after the other.
     byte_dots_across: Option<unsafe fn(&[[i8; 4 * ACROSS]], &[u8], &mut [i32], usize)>,
@@ -382,6 +383,19 @@ impl Kernels {
         unsafe { (self.table.full_dot)(query, block, lane % BLOCK, ex_code, ex.min(8)) }
     }
 
+    /// The inner product of a query with the extra values of a code, `sum q_i e_i`, see [`Kernels::full_dot`].
+    ///
+    /// Where `ex` is 8, the query's numbers are at most 63 either way, as for [`Kernels::byte_dots`]; otherwise at most
+    /// [`i8::MAX`] either way.
+    #[inline]
+    pub fn ex_dot(self, query: &[i8], ex_code: &[u8], ex: u32) -> i32 {
+        debug_assert!(query.len().is_multiple_of(64) && ex <= 8);
+        debug_assert_eq!(ex_code.len(), ex_bytes(query.len(), ex));
+        debug_assert!(query.iter().all(|value| *value >= -i8::MAX && (ex < 8 || value.abs() <= 63)));
+        // SAFETY: `self` exists, so the CPU has the level.
+        unsafe { (self.table.ex_dot)(query, ex_code, ex.min(8)) }
+    }
+
     /// The inner products of `query` with each of `rows` (row-major, `query.len()` bytes each), one per `out`.
     ///
     /// The query's numbers are at most 63 either way: two products with bytes then add up inside 16 bits, where AVX2
@@ -444,6 +458,16 @@ impl Kernels {
         // SAFETY: `self` exists, so the CPU has the level.
         unsafe { (self.table.prefetch)(bytes) }
     }
+}
+
+/// The 64 numbers of a query that meet each group of an extra code.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[inline]
+fn groups<'a, const EX: usize>(
+    query: &'a [i8],
+    ex_code: &'a [u8],
+) -> impl Iterator<Item = (&'a [i8; 64], &'a [u8])> {
+    query.as_chunks().0.iter().zip(ex_code.chunks_exact((8 * EX).max(1)))
 }
 
 /// The first four numbers of each query, the next four of each, and so on; zeros where there are fewer queries.

@@ -36,6 +36,7 @@ pub(super) static TABLE: Table = Table {
     bounds_f16: scan::bounds_f16,
     bounds_queries: scan::bounds_queries,
     full_dot: codes::full_dot,
+    ex_dot: codes::ex_dot,
     byte_dots: bytes::byte_dots,
     byte_dots_across: None,
     at_most: scalar::at_most,
@@ -237,6 +238,29 @@ fn store(value: float32x4_t) -> [f32; 4] {
 fn load_bytes(bytes: &[u8; 16]) -> uint8x16_t {
     // SAFETY: the array has the 16 bytes that are read, and the load asks for no alignment.
     unsafe { vld1q_u8(bytes.as_ptr()) }
+}
+
+#[target_feature(enable = "neon")]
+#[inline]
+fn load_signed(bytes: &[i8; 16]) -> int8x16_t {
+    // SAFETY: the array has the 16 bytes that are read, and the load asks for no alignment.
+    unsafe { vld1q_s8(bytes.as_ptr()) }
+}
+
+/// Adds sixteen products of bytes to two sums of four lanes.
+#[target_feature(enable = "neon")]
+#[inline]
+fn add_products(mut sums: [int32x4_t; 2], query: int8x16_t, row: uint8x16_t) -> [int32x4_t; 2] {
+    let parts = [
+        (vmovl_s8(vget_low_s8(query)), vmovl_u8(vget_low_u8(row))),
+        (vmovl_s8(vget_high_s8(query)), vmovl_u8(vget_high_u8(row))),
+    ];
+    for (sum, (query, row)) in sums.iter_mut().zip(parts) {
+        let row = vreinterpretq_s16_u16(row);
+        *sum = vmlal_s16(*sum, vget_low_s16(query), vget_low_s16(row));
+        *sum = vmlal_s16(*sum, vget_high_s16(query), vget_high_s16(row));
+    }
+    sums
 }
 
 #[target_feature(enable = "neon")]

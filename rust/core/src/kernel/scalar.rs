@@ -24,6 +24,7 @@ pub(super) static TABLE: Table = Table {
     bounds_f16,
     bounds_queries,
     full_dot,
+    ex_dot,
     byte_dots,
     byte_dots_across: None,
     at_most,
@@ -243,6 +244,18 @@ fn full_dot(query: &[f32], block: &[u8], lane: usize, mut ex_code: &[u8], ex: u3
         }
     }
     fold(lanes)
+}
+
+fn ex_dot(query: &[i8], mut ex_code: &[u8], ex: u32) -> i32 {
+    let mut ex_values = [0; 64];
+    let mut sum = 0;
+    for query in query.as_chunks::<64>().0 {
+        let Some((planes, rest)) = ex_code.split_at_checked(ex_bytes(64, ex)) else { break };
+        ex_code = rest;
+        unpack_ex(planes, ex, &mut ex_values);
+        sum += byte_dot(query, &ex_values);
+    }
+    sum
 }
 
 fn byte_dots(query: &[i8], rows: &[u8], out: &mut [i32]) {

@@ -14,6 +14,15 @@ fn scalar() -> Kernels {
     Kernels::for_level(Level::Scalar).unwrap()
 }
 
+/// Those of AVX-512 twice, where the CPU has VNNI.
+fn with_and_without_vnni() -> impl Iterator<Item = Kernels> {
+    #[cfg(target_arch = "x86_64")]
+    let plain = has_avx512().then_some(Kernels { table: &avx512::TABLE });
+    #[cfg(not(target_arch = "x86_64"))]
+    let plain = None;
+    Kernels::available().chain(plain)
+}
+
 fn dims() -> impl Iterator<Item = usize> {
     (0..=300).chain(LONG)
 }
@@ -144,21 +153,12 @@ fn products_of_bytes_are_equal() {
                 .chunks_exact(dim)
                 .map(|row| query.iter().zip(row).map(|(&x, &y)| i64::from(x) * i64::from(y)).sum())
                 .collect();
-            for kernels in Kernels::available() {
+            for kernels in with_and_without_vnni() {
                 let mut out = vec![i32::MIN; rows];
                 kernels.byte_dots(&query, &bytes, &mut out);
                 assert!(
                     out.iter().copied().map(i64::from).eq(expected.iter().copied()),
                     "{kernels:?} {dim} {rows}"
-                );
-            }
-            #[cfg(target_arch = "x86_64")]
-            if has_avx512() {
-                let mut out = vec![i32::MIN; rows];
-                Kernels { table: &avx512::TABLE }.byte_dots(&query, &bytes, &mut out);
-                assert!(
-                    out.into_iter().map(i64::from).eq(expected.iter().copied()),
-                    "without vnni: {dim} {rows}"
                 );
             }
         }
@@ -324,6 +324,8 @@ fn lengths_that_do_not_fit_stay_inside() {
             kernels.scan_queries(&bytes, &vec![&lut[..]; lens[1] % 10], &mut vec![[0; BLOCK]; lens[2] % 10]);
             let ex = lens[0] as u32 % 12;
             let dots = [kernels, scalar()].map(|k| k.full_dot(&a, &bytes, lens[1], &lut, ex).to_bits());
+            assert_eq!(dots[0], dots[1]);
+            let dots = [kernels, scalar()].map(|k| k.ex_dot(&query, &bytes, ex));
             assert_eq!(dots[0], dots[1]);
             kernels.subset_sums(&a, 1.0, &mut bytes.clone());
             kernels.byte_dots(&query, &bytes, &mut vec![0; lens[1] % 10]);

@@ -37,8 +37,9 @@
 //! which adds 0.3 % to the error instead of 6 %.
 //!
 //! More bits than one lie beside the first ([`pack_ex`]) and have factors of their own, by the same formulas with another
-//! `z`: a scan reads the first bit, and a [`Refiner`] reads all of them for the rows that are left (Gao et al., "Practical
-//! and asymptotically optimal quantization of high-dimensional vectors", arXiv 2409.09913).
+//! `z`: a scan reads the first bit, [`FurtherBits`] adds the others for the rows that are left, and a [`Refiner`] reads all of
+//! them where the estimate is the answer (Gao et al., "Practical and asymptotically optimal quantization of
+//! high-dimensional vectors", arXiv 2409.09913).
 //!
 //! The modules follow the data: an [`Encoder`] takes a residual, [`pack_block`] 32 codes for FastScan, prepare a [`Query`], and
 //! combine the sums with [`ListTerms`] into [`QueryTerms`] and [`BlockBounds`].
@@ -48,6 +49,7 @@ mod encode;
 mod encoder;
 mod estimate;
 mod ex_layout;
+mod further;
 mod halves;
 mod layout;
 mod levels;
@@ -63,6 +65,7 @@ pub use encoder::{Coded, Encoder};
 pub use estimate::{BlockBounds, BlockFactors, HalfFactors, ListTerms, QueryTerms, list_terms};
 pub(crate) use ex_layout::plane;
 pub use ex_layout::{ex_bytes, pack_ex, unpack_ex};
+pub use further::FurtherBits;
 pub use halves::HalfBlock;
 pub(crate) use halves::{SCALE_BYTES, scale_byte, scale_of};
 pub use layout::{block_bytes, code_bytes, pack_block, unpack};

@@ -4,7 +4,7 @@ use super::{BLOCK, ListTerms};
 use crate::{kernel::Kernels, segment::Segment, short_floats::SHORT_ROUNDING};
 
 /// Room for rounding in a sum of `f32`, as a share of the numbers that a distance is added up from.
-const ROUNDING: f64 = 1.0 / (1 << 20) as f64;
+pub(super) const ROUNDING: f64 = 1.0 / (1 << 20) as f64;
 
 /// One query, made ready for codes of several bits: as it is, without a table and its error.
 ///

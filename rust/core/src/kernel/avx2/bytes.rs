@@ -3,7 +3,7 @@
 #[allow(clippy::wildcard_imports, reason = "intrinsics are a language of their own")]
 use std::arch::x86_64::*;
 
-use super::load_bytes;
+use super::{load_bytes, load_signed, total};
 use crate::kernel::scalar;
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -18,19 +18,4 @@ pub(super) fn byte_dots(query: &[i8], rows: &[u8], out: &mut [i32]) {
         }
         *out = total(sum) + scalar::byte_dot(rest, &row[row.len() - rest.len()..]);
     }
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-#[inline]
-fn total(sum: __m256i) -> i32 {
-    let four = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
-    let two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
-    _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<0b01>(two)))
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-#[inline]
-fn load_signed(bytes: &[i8; 32]) -> __m256i {
-    // SAFETY: the array has the 32 bytes that are read, and the load asks for no alignment.
-    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
 }

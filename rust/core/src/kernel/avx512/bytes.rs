@@ -3,7 +3,7 @@
 #[allow(clippy::wildcard_imports, reason = "intrinsics are a language of their own")]
 use std::arch::x86_64::*;
 
-use super::{load_bytes, store_u32};
+use super::{load_bytes, load_signed, store_u32};
 use crate::kernel::{ACROSS, scalar};
 
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
@@ -157,13 +157,6 @@ fn totals([a, b, c, d]: [__m512i; 4]) -> [i32; 4] {
     // SAFETY: the array has the 16 bytes that are written, and the store asks for no alignment.
     unsafe { _mm_storeu_si128(totals.as_mut_ptr().cast(), four) };
     totals
-}
-
-#[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
-#[inline]
-fn load_signed(bytes: &[i8; 64]) -> __m512i {
-    // SAFETY: the array has the 64 bytes that are read, and the load asks for no alignment.
-    unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
 }
 
 /// What is left of a row after the last whole step.

@@ -3,8 +3,11 @@
 #[allow(clippy::wildcard_imports, reason = "intrinsics are a language of their own")]
 use std::arch::aarch64::*;
 
-use super::{fold, load, load_bytes, load_u32};
-use crate::{kernel::with_ex, rabitq::plane};
+use super::{add_products, fold, load, load_bytes, load_signed, load_u32};
+use crate::{
+    kernel::{groups, with_ex},
+    rabitq::plane,
+};
 
 #[target_feature(enable = "neon")]
 pub(super) fn full_dot(query: &[f32], block: &[u8], lane: usize, ex_code: &[u8], ex: u32) -> f32 {
@@ -35,6 +38,20 @@ fn full_dot_of<const EX: usize>(query: &[f32], block: &[u8], lane: usize, mut ex
         }
     }
     fold(lanes)
+}
+
+/// The extra bits alone, times a query of bytes.
+#[target_feature(enable = "neon")]
+pub(super) fn ex_dot(query: &[i8], ex_code: &[u8], ex: u32) -> i32 {
+    with_ex!(ex, EX => {
+        let mut sums = [vdupq_n_s32(0); 2];
+        for (query, planes) in groups::<EX>(query, ex_code) {
+            for (run, query) in query.as_chunks::<16>().0.iter().enumerate() {
+                sums = add_products(sums, load_signed(query), unpack::<EX>(planes, run));
+            }
+        }
+        vaddvq_s32(vaddq_s32(sums[0], sums[1]))
+    })
 }
 
 /// The extra values `16 run .. 16 run + 16` of a group.

@@ -161,6 +161,33 @@ fn codes_of_several_bits_equal_products_of_their_values() {
 }
 
 #[test]
+fn products_of_extra_values_are_equal() {
+    let mut random = SplitMix64::new(14);
+    for dim in scan_dims() {
+        for ex in 0..=8 {
+            let largest: i16 = if ex == 8 { 63 } else { 127 };
+            // The largest numbers, too: nothing saturates on the way.
+            let extreme = dim % 192 == 0;
+            let mut query = |_| {
+                let value = if extreme { 2 * largest } else { random.below(2 * largest as u64 + 1) as i16 };
+                (value - largest) as i8
+            };
+            let query: Vec<i8> = (0..dim).map(&mut query).collect();
+            let mut value = |_| if extreme { ((1_u32 << ex) - 1) as u8 } else { random.below(1 << ex) as u8 };
+            let values: Vec<u8> = (0..dim).map(&mut value).collect();
+            let mut ex_code = vec![0; ex_bytes(dim, ex)];
+            pack_ex(&values, ex, &mut ex_code);
+            let products = query.iter().zip(&values).map(|(&x, &y)| i64::from(x) * i64::from(y));
+            let expected: i64 = products.sum();
+            for kernels in with_and_without_vnni() {
+                let found = i64::from(kernels.ex_dot(&query, &ex_code, ex));
+                assert_eq!(found, expected, "{kernels:?} {dim} {ex}");
+            }
+        }
+    }
+}
+
+#[test]
 fn every_lane_has_its_bits() {
     let mut random = SplitMix64::new(13);
     let query = floats(&mut random, 128);
