@@ -3,7 +3,7 @@
 //! The set is a dense bitmap in pages of 4 KiB. Copies share their pages, and a change copies the one page it touches:
 //! that is what makes a snapshot of an index with deleted rows cheap (see [`crate::live`]).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow_array::{Array, ArrayRef, BooleanArray, cast::AsArray};
 use arrow_schema::DataType;
@@ -11,11 +11,16 @@ use roaring::{RoaringBitmap, RoaringTreemap};
 
 use crate::{
     error::{Error, Result},
+    kernel::Kernels,
     rabitq::BLOCK,
+    row_numbers::RowNumbers,
 };
 
 const PAGE_WORDS: usize = 512;
 const PAGE_ROWS: u64 = 64 * PAGE_WORDS as u64;
+
+/// Up to so many pages, 8 MiB, are copied into one piece for a search.
+const PAGES_IN_ONE_PIECE: usize = 2048;
 
 type Page = [u64; PAGE_WORDS];
 
@@ -34,13 +39,15 @@ static EMPTY: Page = [0; PAGE_WORDS];
 pub struct Filter {
     pages: Vec<Arc<Page>>,
     count: usize,
+    /// All pages in one piece, which is made when a search first asks for blocks.
+    whole: OnceLock<Arc<[u64]>>,
 }
 
 impl Filter {
     /// No row of a table of `rows` rows.
     pub fn none(rows: u64) -> Self {
         let blank: Arc<Page> = Arc::new([0; PAGE_WORDS]);
-        Self { pages: (0..rows.div_ceil(PAGE_ROWS)).map(|_| Arc::clone(&blank)).collect(), count: 0 }
+        Self { pages: (0..rows.div_ceil(PAGE_ROWS)).map(|_| Arc::clone(&blank)).collect(), ..Self::default() }
     }
 
     /// The given rows of a table of `rows` rows; those beyond its end are ignored.
@@ -93,10 +100,18 @@ impl Filter {
         self.pages.get(page).is_some_and(|page| page[word] & bit != 0)
     }
 
-    /// A bit for each of a block's rows that is in the set. `rows` count from `first_row`.
-    ///
+    /// A bit for each of the rows of block `block` that is in the set. `rows` count from `first_row`.
+    pub fn mask(&self, kernels: Kernels, first_row: u64, rows: &RowNumbers, block: usize) -> u32 {
+        if self.pages.len() > PAGES_IN_ONE_PIECE {
+            return self.mask_by_pages(first_row, &rows.block(block));
+        }
+        let whole =
+            self.whole.get_or_init(|| self.pages.iter().flat_map(|page| page.iter().copied()).collect());
+        kernels.rows_in(rows.packed_block(block), rows.bits(), first_row, whole)
+    }
+
     /// Rows of a block are mostly in order: their page is looked up only when it changes.
-    pub fn mask(&self, first_row: u64, rows: &[u32; BLOCK]) -> u32 {
+    fn mask_by_pages(&self, first_row: u64, rows: &[u32; BLOCK]) -> u32 {
         let (mut mask, mut number, mut page) = (0, usize::MAX, &EMPTY);
         for (lane, &row) in rows.iter().enumerate() {
             let row = first_row + u64::from(row);
@@ -118,6 +133,7 @@ impl Filter {
         if self.contains(row) {
             return false;
         }
+        self.whole.take();
         Arc::make_mut(&mut self.pages[page])[word] |= bit;
         self.count += 1;
         true
@@ -126,6 +142,7 @@ impl Filter {
     /// Adds rows: several times as quick as one after the other where those of one page follow each other, as in any list
     /// that is sorted.
     pub fn insert_all(&mut self, rows: impl IntoIterator<Item = u64>) {
+        self.whole.take();
         let mut rows = rows.into_iter();
         let mut next = rows.next();
         while let Some(row) = next {
@@ -152,6 +169,7 @@ impl Filter {
             return false;
         }
         let (page, word, bit) = place(row);
+        self.whole.take();
         Arc::make_mut(&mut self.pages[page])[word] &= !bit;
         self.count -= 1;
         true
@@ -174,7 +192,7 @@ impl Filter {
             })
             .collect();
         let count = pages.iter().flat_map(|page| page.iter()).map(|word| word.count_ones() as usize).sum();
-        Self { pages, count }
+        Self { pages, count, whole: OnceLock::new() }
     }
 
     /// The rows in the set, ascending.
@@ -198,6 +216,7 @@ impl Filter {
             });
             return;
         }
+        self.whole.take();
         let mut words = allowed.bit_chunks().iter_padded();
         let (first, mut at, _) = place(start);
         let end = (start + allowed.len() as u64).div_ceil(PAGE_ROWS) as usize;
@@ -326,10 +345,22 @@ mod tests {
 
     #[test]
     fn a_block_is_asked_at_once() {
-        let filter = Filter::from_rows([1 << 33, (1 << 33) + 7], 1 << 34);
         let mut rows = [3_u32; BLOCK];
         (rows[0], rows[31]) = (0, 7);
-        assert_eq!(filter.mask(1 << 33, &rows), 1 | 1 << 31);
+        let rows = RowNumbers::pack(&rows);
+        for kernels in Kernels::available() {
+            for first in [0, 1 << 33] {
+                let mut filter = Filter::from_rows([first, first + 7], first + 100);
+                assert_eq!(filter.mask(kernels, first, &rows, 0), 1 | 1 << 31);
+                filter.insert(first + 3);
+                assert_eq!(filter.mask(kernels, first, &rows, 0), u32::MAX);
+                filter.remove(first + 7);
+                assert_eq!(filter.mask(kernels, first, &rows, 0), u32::MAX >> 1);
+                filter.insert_all([first + 7]);
+                assert_eq!(filter.mask(kernels, first, &rows, 0), u32::MAX);
+                assert_eq!(filter.mask(kernels, first + (1 << 30), &rows, 0), 0);
+            }
+        }
     }
 
     #[test]

@@ -76,22 +76,13 @@ impl RowNumbers {
 
     /// The numbers of one block; zeros beyond the last one.
     pub fn block(&self, block: usize) -> [u32; BLOCK] {
-        let mut numbers = [0; BLOCK];
+        unpack(self.packed_block(block), self.bits)
+    }
+
+    /// The same as they lie; nothing beyond the last one.
+    pub fn packed_block(&self, block: usize) -> &[u8] {
         let bytes = block_bytes(self.bits);
-        let Some(packed) = self.bytes.get(block * bytes..(block + 1) * bytes) else { return numbers };
-        let mut words = packed.as_chunks().0.iter().map(|&word| u32::from_le_bytes(word));
-        let mask = u32::MAX >> (u32::BITS - self.bits);
-        let (mut held, mut count) = (0_u64, 0);
-        for number in &mut numbers {
-            if count < self.bits {
-                held |= u64::from(words.next().unwrap_or(0)) << count;
-                count += u32::BITS;
-            }
-            *number = held as u32 & mask;
-            held >>= self.bits;
-            count -= self.bits;
-        }
-        numbers
+        self.bytes.get(block * bytes..(block + 1) * bytes).unwrap_or_default()
     }
 
     /// Some blocks, where they lie.
@@ -113,6 +104,24 @@ impl RowNumbers {
         let numbers: Vec<u32> = (0..self.blocks()).flat_map(|block| self.block(block)).collect();
         Self::pack_in(bits, &numbers)
     }
+}
+
+/// The numbers of a block of `bits` (1 to 32) each; zeros where the bytes end.
+pub(crate) fn unpack(packed: &[u8], bits: u32) -> [u32; BLOCK] {
+    let mut numbers = [0; BLOCK];
+    let mut words = packed.as_chunks().0.iter().map(|&word| u32::from_le_bytes(word));
+    let mask = u32::MAX >> (u32::BITS - bits);
+    let (mut held, mut count) = (0_u64, 0);
+    for number in &mut numbers {
+        if count < bits {
+            held |= u64::from(words.next().unwrap_or(0)) << count;
+            count += u32::BITS;
+        }
+        *number = held as u32 & mask;
+        held >>= bits;
+        count -= bits;
+    }
+    numbers
 }
 
 /// Bytes of a block whose numbers have so many bits.

@@ -75,7 +75,7 @@ impl Prices {
         let lines = |bytes: usize| bytes as f64 / 64.0;
         Self {
             list: 150.0 + rows_per_list * (2.0 + 4.0 * lines(padded / 8)),
-            survivor: if ex == 0 { 20.0 } else { 90.0 + 8.0 * lines(ex_bytes(padded, ex)) },
+            survivor: if ex == 0 { 20.0 } else { 35.0 + 8.0 * lines(ex_bytes(padded, ex)) },
             compared: element
                 .filter(|_| reranks)
                 .map_or(0.0, |element| 100.0 + 18.0 * lines(index.dim() * element.bytes())),

@@ -6,6 +6,7 @@ use crate::{
     filter::Filter,
     hits::Hits,
     ids::{Id, IdType},
+    kernel::Kernels,
     rabitq::BLOCK,
     segment::Segment,
     vectors::Vectors,
@@ -91,12 +92,13 @@ impl<'a> Allowed<'a> {
             let place = |row| index.place_of_row(row).map(|(segment, slot)| Place { segment, slot, row });
             return Self { index, places: filter.rows().filter_map(place).collect() };
         }
+        let kernels = index.router().kernels();
         let blocks = index
             .segments()
             .iter()
             .flat_map(|segment| (0..segment.blocks()).map(move |block| (segment, block)));
         let places = blocks.flat_map(|(segment, block)| {
-            let mask = mask(segment, block, Some(filter));
+            let mask = mask(kernels, segment, block, Some(filter));
             (0..BLOCK)
                 .filter(move |lane| mask >> lane & 1 == 1)
                 .map(move |lane| block * BLOCK + lane)
@@ -107,9 +109,10 @@ impl<'a> Allowed<'a> {
 }
 
 /// A bit for each slot of a block that holds a row which may be returned.
-pub(super) fn mask(segment: &Segment, block: usize, filter: Option<&Filter>) -> u32 {
+pub(super) fn mask(kernels: Kernels, segment: &Segment, block: usize, filter: Option<&Filter>) -> u32 {
     let taken = u32::MAX.checked_shr(32 - u32::from(segment.count[block])).unwrap_or(0);
-    filter.map_or(taken, |filter| taken & filter.mask(segment.first_row[block], &segment.rows.block(block)))
+    let Some(filter) = filter else { return taken };
+    taken & filter.mask(kernels, segment.first_row[block], &segment.rows, block)
 }
 
 impl Corpus for Allowed<'_> {

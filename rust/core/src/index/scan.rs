@@ -233,7 +233,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
             for block in run.blocks() {
                 let Some(factors) = segment.factors(block) else { continue };
                 all += usize::from(segment.count[block]);
-                let allowed = mask(segment, block, self.filter);
+                let allowed = mask(self.kernels, segment, block, self.filter);
                 if allowed == 0 {
                     continue;
                 }

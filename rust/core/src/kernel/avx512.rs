@@ -6,6 +6,7 @@
 mod bytes;
 mod codes;
 mod scan;
+mod sets;
 mod tile;
 
 #[allow(clippy::wildcard_imports, reason = "intrinsics are a language of their own")]
@@ -50,6 +51,7 @@ const PLAIN: Table = Table {
     byte_dots_across: None,
     at_most,
     not_zero,
+    rows_in: sets::rows_in,
     prefetch: avx2::prefetch,
 };
 

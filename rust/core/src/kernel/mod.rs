@@ -99,6 +99,7 @@ struct Table {
     byte_dots_across: Option<unsafe fn(&[[i8; 4 * ACROSS]], &[u8], &mut [i32], usize)>,
     at_most: unsafe fn(&[f32], f32, &mut [u32]) -> usize,
     not_zero: unsafe fn(&[u8], &mut [u64]),
+    rows_in: unsafe fn(&[u8], u32, u64, &[u64]) -> u32,
     prefetch: unsafe fn(&[u8]),
 }
 
@@ -452,11 +453,54 @@ impl Kernels {
         unsafe { (self.table.not_zero)(bytes, masks) }
     }
 
+    /// Which of a block's rows are in a set, a bit for each. Their numbers are packed in `bits` (1 to 32) each, see
+    /// [`RowNumbers`](crate::row_numbers::RowNumbers), and count from `first_row`; row `64 i + j` is in the set if bit `j` of
+    /// `set[i]` says so, and no row beyond its end.
+    #[inline]
+    pub fn rows_in(self, packed: &[u8], bits: u32, first_row: u64, set: &[u64]) -> u32 {
+        debug_assert!((1..=32).contains(&bits) && packed.len() == BLOCK / 8 * bits as usize);
+        // SAFETY: `self` exists, so the CPU has the level.
+        unsafe { (self.table.rows_in)(packed, bits.clamp(1, 32), first_row, set) }
+    }
+
     /// Asks for memory that will be read soon. Only the time of the later read changes.
     #[inline]
     pub fn prefetch(self, bytes: &[u8]) {
         // SAFETY: `self` exists, so the CPU has the level.
         unsafe { (self.table.prefetch)(bytes) }
+    }
+}
+
+/// What [`Kernels::rows_in`] needs to know in numbers of 32 bits, signed as instructions take them.
+#[cfg(target_arch = "x86_64")]
+struct PackedRows {
+    bits: i32,
+    /// The last place from which four bytes can be read. Numbers that begin later lie in those.
+    last_byte: i32,
+    /// The largest number.
+    largest: i32,
+    first: i32,
+    /// Halves of the set's words.
+    words: i32,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl PackedRows {
+    /// `None` where a number that begins inside of a byte would not lie in four, and for rows beyond 32 bits.
+    #[inline]
+    fn new(packed: &[u8], bits: u32, first_row: u64, set: &[u64]) -> Option<Self> {
+        const WIDEST: u32 = 25;
+        let largest = (1_u64 << bits) - 1;
+        let fits = bits <= WIDEST
+            && packed.len() >= BLOCK / 8 * bits as usize
+            && first_row.checked_add(largest)? <= u32::MAX.into();
+        fits.then_some(Self {
+            bits: bits.cast_signed(),
+            last_byte: (4 * bits - 4).cast_signed(),
+            largest: largest as i32,
+            first: (first_row as u32).cast_signed(),
+            words: i32::try_from(2 * set.len()).unwrap_or(i32::MAX),
+        })
     }
 }
 

@@ -3,7 +3,10 @@
 use half::f16;
 
 use super::{Level, Table};
-use crate::rabitq::{BLOCK, BlockBounds, BlockFactors, HalfFactors, QueryTerms, ex_bytes, unpack_ex};
+use crate::{
+    rabitq::{BLOCK, BlockBounds, BlockFactors, HalfFactors, QueryTerms, ex_bytes, unpack_ex},
+    row_numbers,
+};
 
 pub(super) static TABLE: Table = Table {
     level: Level::Scalar,
@@ -29,6 +32,7 @@ pub(super) static TABLE: Table = Table {
     byte_dots_across: None,
     at_most,
     not_zero,
+    rows_in,
     prefetch,
 };
 
@@ -301,6 +305,16 @@ fn eight_not_zero(bytes: [u8; 8]) -> u64 {
     word |= word >> 1;
     // Bit 8 i, times 2^(56 - 7 i), is bit 56 + i, and nothing else gets there.
     (word & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+pub(super) fn rows_in(packed: &[u8], bits: u32, first_row: u64, set: &[u64]) -> u32 {
+    let mut mask = 0;
+    for (lane, number) in row_numbers::unpack(packed, bits).into_iter().enumerate() {
+        let row = first_row + u64::from(number);
+        let word = usize::try_from(row / 64).ok().and_then(|at| set.get(at)).copied().unwrap_or(0);
+        mask |= ((word >> (row % 64)) as u32 & 1) << lane;
+    }
+    mask
 }
 
 /// Plain Rust has no such thing.

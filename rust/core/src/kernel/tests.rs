@@ -6,7 +6,7 @@ use half::f16;
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::random::SplitMix64;
+use crate::{random::SplitMix64, row_numbers::RowNumbers};
 
 const LONG: [usize; 11] = [384, 768, 1000, 1024, 1028, 1029, 1536, 2048, 4160, 4224, 8192];
 
@@ -186,6 +186,32 @@ fn a_tile_of_bytes_equals_single_products() {
 }
 
 #[test]
+fn rows_in_a_set_have_their_bits() {
+    let mut random = SplitMix64::new(21);
+    for bits in 1..=32 {
+        for (words, first_row) in
+            [(0, 0), (1, 0), (3, 70), (64, 1 << 31), (1 << 12, 9000), (1 << 12, (1 << 32) - 40), (9, 1 << 40)]
+        {
+            let set: Vec<u64> = (0..words).map(|_| random.next_u64()).collect();
+            let widest = if bits % 2 == 0 { u32::MAX >> (32 - bits) } else { 1 << (bits - 1) };
+            let mut numbers: Vec<u32> =
+                (0..BLOCK).map(|_| random.below(1 + u64::from(widest)) as u32).collect();
+            (numbers[7], numbers[31]) = (0, widest);
+            let packed = RowNumbers::pack(&numbers);
+            let is_in = |number: &u32| {
+                let row = first_row + u64::from(*number);
+                set.get((row / 64) as usize).is_some_and(|word| word >> (row % 64) & 1 == 1)
+            };
+            let expected = numbers.iter().rev().fold(0, |mask, number| mask << 1 | u32::from(is_in(number)));
+            for kernels in Kernels::available() {
+                let found = kernels.rows_in(packed.packed_block(0), packed.bits(), first_row, &set);
+                assert_eq!(found, expected, "{kernels:?}, {bits} bits, {words} words from {first_row}");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_is_at_most_a_limit_has_its_bit() {
     let mut random = SplitMix64::new(10);
     for len in dims() {
@@ -319,6 +345,7 @@ fn lengths_that_do_not_fit_stay_inside() {
             kernels.at_most(&a, 0.0, &mut vec![0; lens[1] % 10]);
             kernels.byte_dots_tile(&query, &bytes, 1 + lens[1] / 8, &mut vec![0; lens[1]]);
             kernels.not_zero(&bytes, &mut vec![0; lens[1] % 10]);
+            kernels.rows_in(&bytes, lens[0] as u32, 0, &vec![u64::MAX; lens[1] % 10]);
             kernels.prefetch(&bytes);
             kernels.scan_block(&bytes, &lut, &mut [0; BLOCK]);
             kernels.scan_queries(&bytes, &vec![&lut[..]; lens[1] % 10], &mut vec![[0; BLOCK]; lens[2] % 10]);
