@@ -83,13 +83,9 @@ struct Uppers {
 }
 
 impl Uppers {
-    fn new(k: usize) -> Self {
-        Self { k, smallest: Vec::new(), limit: f32::INFINITY }
-    }
-
-    /// The same, with room for what usually comes.
-    fn with_room(k: usize) -> Self {
-        Self { smallest: Vec::with_capacity(k.min(USUALLY_PENDING) + USUALLY_PENDING), ..Self::new(k) }
+    /// With room for what usually comes beside them.
+    fn with_room(k: usize, beside: usize) -> Self {
+        Self { k, smallest: Vec::with_capacity(k.min(beside) + beside), limit: f32::INFINITY }
     }
 
     fn is_full(&self) -> bool {
@@ -117,17 +113,18 @@ impl Uppers {
 impl<'a, 'b> Rerank<'a, 'b> {
     /// For the `k` nearest rows, at least one.
     pub(super) fn new(index: &'a Index, vector: &[f32], k: usize) -> Self {
+        let usually_refined = if index.bits() > 1 { USUALLY_PENDING } else { 0 };
         Self {
             index,
             bound: None,
             query: Prepared::new(index.router().kernels(), index.metric(), vector),
             k,
             best: TopK::new(k),
-            uppers: Uppers::with_room(k),
-            refined_uppers: Uppers::new(k),
+            uppers: Uppers::with_room(k, USUALLY_PENDING),
+            refined_uppers: Uppers::with_room(k, usually_refined),
             pending: Vec::with_capacity(USUALLY_PENDING),
             new: 0,
-            scanned: Vec::new(),
+            scanned: Vec::with_capacity(usually_refined),
             order: Vec::new(),
             sorted: 0,
             fetched: 0,

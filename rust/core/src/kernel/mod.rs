@@ -26,6 +26,8 @@ mod avx512;
 mod level;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(target_arch = "x86_64")]
+mod packed_rows;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -468,39 +470,6 @@ impl Kernels {
     pub fn prefetch(self, bytes: &[u8]) {
         // SAFETY: `self` exists, so the CPU has the level.
         unsafe { (self.table.prefetch)(bytes) }
-    }
-}
-
-/// What [`Kernels::rows_in`] needs to know in numbers of 32 bits, signed as instructions take them.
-#[cfg(target_arch = "x86_64")]
-struct PackedRows {
-    bits: i32,
-    /// The last place from which four bytes can be read. Numbers that begin later lie in those.
-    last_byte: i32,
-    /// The largest number.
-    largest: i32,
-    first: i32,
-    /// Halves of the set's words.
-    words: i32,
-}
-
-#[cfg(target_arch = "x86_64")]
-impl PackedRows {
-    /// `None` where a number that begins inside of a byte would not lie in four, and for rows beyond 32 bits.
-    #[inline]
-    fn new(packed: &[u8], bits: u32, first_row: u64, set: &[u64]) -> Option<Self> {
-        const WIDEST: u32 = 25;
-        let largest = (1_u64 << bits) - 1;
-        let fits = bits <= WIDEST
-            && packed.len() >= BLOCK / 8 * bits as usize
-            && first_row.checked_add(largest)? <= u32::MAX.into();
-        fits.then_some(Self {
-            bits: bits.cast_signed(),
-            last_byte: (4 * bits - 4).cast_signed(),
-            largest: largest as i32,
-            first: (first_row as u32).cast_signed(),
-            words: i32::try_from(2 * set.len()).unwrap_or(i32::MAX),
-        })
     }
 }
 

@@ -3,7 +3,7 @@
 #[allow(clippy::wildcard_imports, reason = "intrinsics are a language of their own")]
 use std::arch::x86_64::*;
 
-use crate::kernel::{PackedRows, scalar};
+use crate::kernel::{packed_rows::PackedRows, scalar};
 
 /// Numbers are cut out of the bytes where they begin, sixteen at a time, and so are their bits out of the set.
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
