@@ -1,7 +1,8 @@
 //! Which rows may be returned: a set of row numbers, asked for 32 at a time by the scan.
 //!
 //! The set is a dense bitmap in pages of 4 KiB. Copies share their pages, and a change copies the one page it touches:
-//! that is what makes a snapshot of an index with deleted rows cheap (see [`crate::live`]).
+//! that is what makes a snapshot of an index with deleted rows cheap (see [`crate::live`]). A search asks a copy in one piece,
+//! so that a kernel can look up many rows at a time.
 
 use std::sync::{Arc, OnceLock};
 
