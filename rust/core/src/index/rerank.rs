@@ -92,14 +92,16 @@ impl Uppers {
         self.smallest.len() >= self.k
     }
 
-    /// Counts some more. Which of them are below the limit is as good as random: so there is no branch to be guessed.
+    /// Counts some more: all until there is a limit, whatever number they are, then those below it. Which these are is as
+    /// good as random: so there is no branch to be guessed.
     fn add(&mut self, uppers: impl ExactSizeIterator<Item = f32>) {
         let mut len = self.smallest.len();
         let before = len;
         self.smallest.resize(len + uppers.len(), Key::new(0.0, 0));
+        let any = usize::from(!self.limit.is_finite());
         for upper in uppers {
             self.smallest[len] = Key::new(upper, 0);
-            len += usize::from(upper < self.limit);
+            len += any | usize::from(upper < self.limit);
         }
         self.smallest.truncate(len);
         if len >= self.k && len > before {
@@ -211,8 +213,8 @@ impl<'a, 'b> Rerank<'a, 'b> {
             }
         }
         self.refined_uppers.add(self.pending[self.new..].iter().map(|row| row.upper));
-        self.leave_out(self.new);
         self.scanned.clear();
+        self.leave_out(self.new);
     }
 
     /// Drops the pending rows from one on that the limit rules out.
@@ -314,5 +316,34 @@ impl<'a> Sink<'a> for Rerank<'a, '_> {
 
     fn finish(&mut self, scratch: &mut [f32]) {
         self.compare(scratch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_is_the_kth_smallest_of_all_that_came() {
+        let mut uppers = Uppers::with_room(2, 0);
+        for (came, limit) in [
+            (&[][..], f32::INFINITY),
+            (&[5.0], f32::INFINITY),
+            (&[7.0, 9.0], 7.0),
+            (&[8.0, 7.0], 7.0),
+            (&[6.0, 1.0, 6.5], 5.0),
+        ] {
+            uppers.add(came.iter().copied());
+            assert_eq!(uppers.limit.to_bits(), f32::to_bits(limit), "{came:?}");
+        }
+    }
+
+    #[test]
+    fn bounds_that_overflowed_count_as_rows() {
+        let mut uppers = Uppers::with_room(2, 0);
+        uppers.add([f32::INFINITY, f32::NAN].into_iter());
+        assert!(uppers.is_full());
+        uppers.add([3.0, 2.0].into_iter());
+        assert_eq!(uppers.limit.to_bits(), 3.0_f32.to_bits());
     }
 }

@@ -63,8 +63,8 @@ pub(super) struct Look {
 
 /// Takes what the scan of one query could not rule out.
 pub(super) trait Sink<'a> {
-    /// Whether it reads further bits of codes itself, at the end of a round, to know what to compare; otherwise it is offered
-    /// rows whose bits were all read.
+    /// Whether it reads further bits of codes itself, of many rows at a time, to know what to compare; otherwise it is
+    /// offered rows whose bits were all read.
     const REFINES: bool = false;
     /// A row whose lower bound is above this cannot matter any more.
     fn limit(&self) -> f32;
@@ -72,7 +72,7 @@ pub(super) trait Sink<'a> {
     fn is_full(&self) -> bool;
     /// One row that survived.
     fn offer(&mut self, survivor: Survivor<'a>);
-    /// A block was scanned; says whether a lower limit was found from what was offered. `further` has the query for codes of
+    /// A block was scanned; says whether the limit may be lower for what was offered. `further` has the query for codes of
     /// more than one bit.
     fn tighten(&mut self, _further: Option<&FurtherBits>) -> bool {
         true
