@@ -1,8 +1,8 @@
 //! Which rows may be returned: a set of row numbers, asked for 32 at a time by the scan.
 //!
-//! The set is a dense bitmap in pages of 4 KiB. Copies share their pages, and a change copies the one page it touches:
-//! that is what makes a snapshot of an index with deleted rows cheap (see [`crate::live`]). A search asks a copy in one piece,
-//! so that a kernel can look up many rows at a time.
+//! The set is a dense bitmap. Made at once it lies in one piece, where a kernel can look up many rows at a time. Changed
+//! row by row it becomes pages of 4 KiB: copies share them, and a change copies the one page that it touches, which is
+//! what makes a snapshot of an index with deleted rows cheap (see [`crate::live`]). A search asks a copy of them in one piece.
 
 use std::sync::{Arc, OnceLock};
 
@@ -25,8 +25,6 @@ const PAGES_IN_ONE_PIECE: usize = 2048;
 
 type Page = [u64; PAGE_WORDS];
 
-static EMPTY: Page = [0; PAGE_WORDS];
-
 /// A set of row numbers.
 ///
 /// ```
@@ -38,24 +36,39 @@ static EMPTY: Page = [0; PAGE_WORDS];
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    pages: Vec<Arc<Page>>,
+    words: Words,
     count: usize,
-    /// All pages in one piece, which is made when a search first asks for blocks.
+}
+
+/// Bit `j` of word `i` stands for row `64 i + j`.
+#[derive(Clone, Debug)]
+enum Words {
+    Whole(Arc<Vec<u64>>),
+    Paged(Pages),
+}
+
+#[derive(Clone, Debug, Default)]
+struct Pages {
+    pages: Vec<Arc<Page>>,
+    /// All of them in one piece, which is made when a search first asks for blocks.
     whole: OnceLock<Arc<[u64]>>,
 }
 
 impl Filter {
     /// No row of a table of `rows` rows.
     pub fn none(rows: u64) -> Self {
-        let blank: Arc<Page> = Arc::new([0; PAGE_WORDS]);
-        Self { pages: (0..rows.div_ceil(PAGE_ROWS)).map(|_| Arc::clone(&blank)).collect(), ..Self::default() }
+        Self::from_rows([], rows)
     }
 
     /// The given rows of a table of `rows` rows; those beyond its end are ignored.
     pub fn from_rows(allowed: impl IntoIterator<Item = u64>, rows: u64) -> Self {
-        let mut filter = Self::none(rows);
-        filter.insert_all(allowed.into_iter().filter(|&row| row < rows));
-        filter
+        let (mut words, mut count) = (vec![0_u64; rows.div_ceil(64) as usize], 0);
+        for row in allowed.into_iter().filter(|&row| row < rows) {
+            let (word, bit) = (&mut words[(row / 64) as usize], 1 << (row % 64));
+            count += usize::from(*word & bit == 0);
+            *word |= bit;
+        }
+        Self { words: Words::Whole(Arc::new(words)), count }
     }
 
     /// The rows at which a boolean column is true; null counts as false.
@@ -63,7 +76,7 @@ impl Filter {
     /// # Errors
     /// [`Error::InvalidType`] for a column that is not boolean, [`Error::InvalidParameter`] when it does not have
     /// `rows` rows.
-    pub fn from_mask(column: &str, arrays: &[ArrayRef], rows: u64) -> Result<Self> {
+    pub fn from_mask(kernels: Kernels, column: &str, arrays: &[ArrayRef], rows: u64) -> Result<Self> {
         let len: usize = arrays.iter().map(Array::len).sum();
         if let Some(array) = arrays.iter().find(|array| array.data_type() != &DataType::Boolean) {
             let (expected, actual) = ("booleans".into(), array.data_type().to_string());
@@ -73,13 +86,14 @@ impl Filter {
             let expected = format!("one boolean per row ({rows})");
             return Err(Error::invalid_parameter(column, expected, format!("{len} booleans")));
         }
-        let mut filter = Self::none(rows);
+        let mut words = Vec::with_capacity(len.div_ceil(64) + 1);
         let mut start = 0;
         for array in arrays {
-            filter.insert_true(array.as_boolean(), start);
-            start += array.len() as u64;
+            append(&mut words, start, array.as_boolean());
+            start += array.len();
         }
-        Ok(filter)
+        let count = kernels.ones(&words);
+        Ok(Self { words: Words::Whole(Arc::new(words)), count })
     }
 
     /// The rows whose numbers a serialized Roaring bitmap holds (see [`roaring_values`]).
@@ -98,70 +112,39 @@ impl Filter {
     /// Whether a row is in the set.
     pub fn contains(&self, row: u64) -> bool {
         let (page, word, bit) = place(row);
-        self.pages.get(page).is_some_and(|page| page[word] & bit != 0)
+        self.words.page(page).get(word).is_some_and(|word| word & bit != 0)
     }
 
     /// A bit for each of the rows of block `block` that is in the set. `rows` count from `first_row`.
     pub fn mask(&self, kernels: Kernels, first_row: u64, rows: &RowNumbers, block: usize) -> u32 {
-        if self.pages.len() > PAGES_IN_ONE_PIECE {
-            return self.mask_by_pages(first_row, &rows.block(block));
+        match self.words.whole() {
+            Some(whole) => kernels.rows_in(rows.packed_block(block), rows.bits(), first_row, whole),
+            None => self.mask_by_pages(first_row, &rows.block(block)),
         }
-        let whole =
-            self.whole.get_or_init(|| self.pages.iter().flat_map(|page| page.iter().copied()).collect());
-        kernels.rows_in(rows.packed_block(block), rows.bits(), first_row, whole)
     }
 
     /// Rows of a block are mostly in order: their page is looked up only when it changes.
     fn mask_by_pages(&self, first_row: u64, rows: &[u32; BLOCK]) -> u32 {
-        let (mut mask, mut number, mut page) = (0, usize::MAX, &EMPTY);
+        let (mut mask, mut number, mut page) = (0, usize::MAX, &[][..]);
         for (lane, &row) in rows.iter().enumerate() {
-            let row = first_row + u64::from(row);
-            let (of_row, word, _) = place(row);
+            let (of_row, word, bit) = place(first_row + u64::from(row));
             if of_row != number {
-                (number, page) = (of_row, self.pages.get(of_row).map_or(&EMPTY, |page| page));
+                (number, page) = (of_row, self.words.page(of_row));
             }
-            mask |= (page[word] >> (row % 64) & 1) as u32 * (1 << lane);
+            mask |= u32::from(page.get(word).is_some_and(|word| word & bit != 0)) << lane;
         }
         mask
     }
 
     /// Adds a row; tells whether it is new.
     pub fn insert(&mut self, row: u64) -> bool {
-        let (page, word, bit) = place(row);
-        while self.pages.len() <= page {
-            self.pages.push(Arc::new([0; PAGE_WORDS]));
-        }
         if self.contains(row) {
             return false;
         }
-        self.whole.take();
-        Arc::make_mut(&mut self.pages[page])[word] |= bit;
+        let (page, word, bit) = place(row);
+        self.words.page_mut(page)[word] |= bit;
         self.count += 1;
         true
-    }
-
-    /// Adds rows: several times as quick as one after the other where those of one page follow each other, as in any list
-    /// that is sorted.
-    pub fn insert_all(&mut self, rows: impl IntoIterator<Item = u64>) {
-        self.whole.take();
-        let mut rows = rows.into_iter();
-        let mut next = rows.next();
-        while let Some(row) = next {
-            let number = place(row).0;
-            while self.pages.len() <= number {
-                self.pages.push(Arc::new([0; PAGE_WORDS]));
-            }
-            let page = Arc::make_mut(&mut self.pages[number]);
-            while let Some(row) = next {
-                let (of_row, word, bit) = place(row);
-                if of_row != number {
-                    break;
-                }
-                self.count += usize::from(page[word] & bit == 0);
-                page[word] |= bit;
-                next = rows.next();
-            }
-        }
     }
 
     /// Takes a row out; tells whether it was there.
@@ -170,65 +153,110 @@ impl Filter {
             return false;
         }
         let (page, word, bit) = place(row);
-        self.whole.take();
-        Arc::make_mut(&mut self.pages[page])[word] &= !bit;
+        self.words.page_mut(page)[word] &= !bit;
         self.count -= 1;
         true
     }
 
     /// The rows that are in both sets.
     #[must_use]
-    pub fn and(&self, other: &Self) -> Self {
-        let pages: Vec<Arc<Page>> = self
-            .pages
-            .iter()
-            .zip(&other.pages)
-            .map(|(a, b)| {
-                if Arc::ptr_eq(a, b) {
-                    return Arc::clone(a);
-                }
-                let mut page = **a;
-                page.iter_mut().zip(b.iter()).for_each(|(word, other)| *word &= other);
-                Arc::new(page)
-            })
-            .collect();
-        let count = pages.iter().flat_map(|page| page.iter()).map(|word| word.count_ones() as usize).sum();
-        Self { pages, count, whole: OnceLock::new() }
+    pub fn and(&self, kernels: Kernels, other: &Self) -> Self {
+        let pages = self.words.pages().zip(other.words.pages());
+        let words: Vec<u64> = pages.flat_map(|(a, b)| a.iter().zip(b).map(|(a, b)| a & b)).collect();
+        let count = kernels.ones(&words);
+        Self { words: Words::Whole(Arc::new(words)), count }
     }
 
     /// The rows in the set, ascending.
     pub fn rows(&self) -> impl Iterator<Item = u64> + '_ {
-        let words = self.pages.iter().flat_map(|page| page.iter());
         (0_u64..)
-            .zip(words)
+            .zip(self.words.pages().flatten())
             .filter(|(_, word)| **word != 0)
             .flat_map(|(at, &word)| Bits(word).map(move |bit| at * 64 + u64::from(bit)))
     }
+}
 
-    /// Adds the rows, from `start` on, at which `array` is true.
-    fn insert_true(&mut self, array: &BooleanArray, start: u64) {
-        let allowed = match array.nulls() {
-            Some(nulls) => array.values() & nulls.inner(),
-            None => array.values().clone(),
-        };
-        if !start.is_multiple_of(64) {
-            allowed.set_indices().for_each(|at| {
-                self.insert(start + at as u64);
-            });
-            return;
-        }
-        self.whole.take();
-        let mut words = allowed.bit_chunks().iter_padded();
-        let (first, mut at, _) = place(start);
-        let end = (start + allowed.len() as u64).div_ceil(PAGE_ROWS) as usize;
-        for page in &mut self.pages[first..end.max(first)] {
-            let page = Arc::make_mut(page);
-            for (place, word) in page[at..].iter_mut().zip(&mut words) {
-                *place |= word;
-                self.count += word.count_ones() as usize;
+impl Default for Words {
+    fn default() -> Self {
+        Self::Paged(Pages::default())
+    }
+}
+
+impl Words {
+    fn page(&self, number: usize) -> &[u64] {
+        match self {
+            Self::Whole(words) => {
+                let end = words.len().min((number + 1) * PAGE_WORDS);
+                words.get(number * PAGE_WORDS..end).unwrap_or(&[])
             }
-            at = 0;
+            Self::Paged(paged) => paged.pages.get(number).map_or(&[], |page| &page[..]),
         }
+    }
+
+    fn pages(&self) -> impl Iterator<Item = &[u64]> {
+        (0..).map(|number| self.page(number)).take_while(|page| !page.is_empty())
+    }
+
+    /// In one piece; `None` for very many pages.
+    fn whole(&self) -> Option<&[u64]> {
+        match self {
+            Self::Whole(words) => Some(words),
+            Self::Paged(paged) if paged.pages.len() > PAGES_IN_ONE_PIECE => None,
+            Self::Paged(paged) => Some(paged.whole.get_or_init(|| {
+                let mut whole = Vec::with_capacity(paged.pages.len() * PAGE_WORDS);
+                paged.pages.iter().for_each(|page| whole.extend_from_slice(&page[..]));
+                whole.into()
+            })),
+        }
+    }
+
+    /// A page that may be changed, made if it was not there.
+    fn page_mut(&mut self, number: usize) -> &mut Page {
+        if let Self::Whole(words) = self {
+            let page = |words: &[u64]| {
+                let mut page = [0; PAGE_WORDS];
+                page[..words.len()].copy_from_slice(words);
+                Arc::new(page)
+            };
+            let pages = words.chunks(PAGE_WORDS).map(page).collect();
+            *self = Self::Paged(Pages { pages, whole: OnceLock::new() });
+        }
+        let Self::Paged(paged) = self else { unreachable!("it was just made of pages") };
+        paged.whole.take();
+        while paged.pages.len() <= number {
+            paged.pages.push(Arc::new([0; PAGE_WORDS]));
+        }
+        Arc::make_mut(&mut paged.pages[number])
+    }
+}
+
+/// Adds a bit for each place of `array`, whether it is true there, behind the `start` bits that `words` holds.
+fn append(words: &mut Vec<u64>, start: usize, array: &BooleanArray) {
+    let flags = match array.nulls() {
+        Some(nulls) => array.values() & nulls.inner(),
+        None => array.values().clone(),
+    };
+    // Copied as bytes: the chunks of bits that arrow-buffer gives come one by one, five times as slowly.
+    let bytes = flags.sliced();
+    let (eights, rest) = bytes.as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let eights = eights.iter().chain([&last]).map(|eight| u64::from_le_bytes(*eight));
+    let shift = start as u32 % 64;
+    if shift == 0 {
+        words.extend(eights);
+    } else {
+        for word in eights {
+            if let Some(last) = words.last_mut() {
+                *last |= word << shift;
+            }
+            words.push(word >> (64 - shift));
+        }
+    }
+    let end = start + array.len();
+    words.truncate(end.div_ceil(64));
+    if let Some(last) = words.last_mut().filter(|_| !end.is_multiple_of(64)) {
+        *last &= (1 << (end % 64)) - 1;
     }
 }
 
@@ -286,6 +314,10 @@ mod tests {
 
     use super::*;
 
+    fn kernels() -> Kernels {
+        Kernels::detect().unwrap()
+    }
+
     proptest! {
         #[test]
         fn is_a_set(steps in prop::collection::vec((any::<bool>(), 0_u64..100_000), 0..200), other in prop::collection::btree_set(0_u64..100_000, 0..200)) {
@@ -299,16 +331,14 @@ mod tests {
             }
             prop_assert_eq!(filter.count(), model.len());
             prop_assert_eq!(filter.rows().collect::<Vec<_>>(), model.iter().copied().collect::<Vec<_>>());
-            let mut more = filter.clone();
-            more.insert_all(other.iter().rev().chain(&other).copied());
-            model.extend(&other);
-            prop_assert_eq!(more.rows().collect::<Vec<_>>(), model.iter().copied().collect::<Vec<_>>());
-            prop_assert_eq!(more.count(), model.len());
-            let model: BTreeSet<u64> = filter.rows().collect();
-            let both = filter.and(&Filter::from_rows(other.iter().copied(), 100_000));
+            let twice = Filter::from_rows(other.iter().rev().chain(&other).copied(), 100_000);
+            prop_assert_eq!(twice.rows().collect::<Vec<_>>(), other.iter().copied().collect::<Vec<_>>());
+            prop_assert_eq!(twice.count(), other.len());
             let expected: Vec<_> = model.intersection(&other).copied().collect();
-            prop_assert_eq!(both.count(), expected.len());
-            prop_assert_eq!(both.rows().collect::<Vec<_>>(), expected);
+            for both in [filter.and(kernels(), &twice), twice.and(kernels(), &filter)] {
+                prop_assert_eq!(both.count(), expected.len());
+                prop_assert_eq!(both.rows().collect::<Vec<_>>(), expected.clone());
+            }
         }
 
         #[test]
@@ -321,7 +351,7 @@ mod tests {
                 })
                 .collect();
             let flat: Vec<_> = chunks.iter().flat_map(|chunk| chunk.iter().skip(skip).copied()).collect();
-            let filter = Filter::from_mask("keep", &arrays, flat.len() as u64).unwrap();
+            let filter = Filter::from_mask(kernels(), "keep", &arrays, flat.len() as u64).unwrap();
             let expected: Vec<u64> = (0..).zip(&flat).filter(|(_, flag)| **flag == Some(true)).map(|(row, _)| row).collect();
             prop_assert_eq!(filter.rows().collect::<Vec<_>>(), expected);
             prop_assert_eq!(filter.count(), filter.rows().count());
@@ -357,7 +387,7 @@ mod tests {
                 assert_eq!(filter.mask(kernels, first, &rows, 0), u32::MAX);
                 filter.remove(first + 7);
                 assert_eq!(filter.mask(kernels, first, &rows, 0), u32::MAX >> 1);
-                filter.insert_all([first + 7]);
+                filter.insert(first + 7);
                 assert_eq!(filter.mask(kernels, first, &rows, 0), u32::MAX);
                 assert_eq!(filter.mask(kernels, first + (1 << 30), &rows, 0), 0);
             }
@@ -371,7 +401,7 @@ mod tests {
         for cut in [0, 64, PAGE_ROWS as usize - 64, PAGE_ROWS as usize, PAGE_ROWS as usize + 1, rows] {
             let parts = [0..cut, cut..rows]
                 .map(|part| Arc::new(part.map(|row| Some(truth(row))).collect::<BooleanArray>()) as ArrayRef);
-            let filter = Filter::from_mask("keep", &parts, rows as u64).unwrap();
+            let filter = Filter::from_mask(kernels(), "keep", &parts, rows as u64).unwrap();
             assert!(filter.rows().eq((0..rows).filter(|&row| truth(row)).map(|row| row as u64)), "{cut}");
             assert_eq!(filter.count(), filter.rows().count());
         }
@@ -382,7 +412,7 @@ mod tests {
         let short: ArrayRef = Arc::new(BooleanArray::from(vec![true]));
         let numbers: ArrayRef = Arc::new(arrow_array::Int64Array::from(vec![1]));
         let message = |array: &ArrayRef| {
-            Filter::from_mask("keep", std::slice::from_ref(array), 2).unwrap_err().to_string()
+            Filter::from_mask(kernels(), "keep", std::slice::from_ref(array), 2).unwrap_err().to_string()
         };
         assert_eq!(message(&short), "keep: expected one boolean per row (2), got 1 booleans");
         assert_eq!(message(&numbers), "keep: expected booleans, got Int64");

@@ -6,7 +6,8 @@ use std::{
 };
 
 use ruvector_core::{
-    Filter, Hits, Live, Monitor, Pool, Vectors, ids::IdType, index::SearchParams, live::Snapshot,
+    Filter, Hits, Live, Monitor, Pool, Vectors, ids::IdType, index::SearchParams, kernel::Kernels,
+    live::Snapshot,
 };
 
 use crate::{
@@ -97,7 +98,7 @@ impl Pin {
     ) -> Result<Hits> {
         let began = Instant::now();
         let both = match (&params.filter, &self.allowed) {
-            (Some(one), Some(two)) => Some(Arc::new(one.and(two))),
+            (Some(one), Some(two)) => Some(Arc::new(one.and(Kernels::detect()?, two))),
             (one, two) => one.clone().or_else(|| two.clone()),
         };
         let params = SearchParams { filter: both, ..params.clone() };

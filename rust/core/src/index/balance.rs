@@ -6,6 +6,8 @@
 //! round. So an index measures how many rows are left to be refined and compared by how sure its bound is, and a search
 //! chooses the pair of spread and epsilon that promises the recall for the least time.
 
+use std::sync::Mutex;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Calibration, Effort, Index, SearchParams, VectorsKept};
@@ -55,7 +57,7 @@ impl Shares {
 
 /// About what the parts of a search take on one core, in nanoseconds. Only how they compare matters, and not much:
 /// around the best choice the time hardly changes. From profiles of tables of 128 and 384 dimensions (Cascade Lake).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Prices {
     list: f64,
     survivor: f64,
@@ -85,7 +87,8 @@ impl Prices {
 
 impl Calibration {
     /// How to share out what `recall` lets get lost of the `k` nearest, which are among the `deep` nearest of all rows.
-    pub(super) fn shares(&self, k: usize, deep: usize, recall: f64, prices: Prices) -> Shares {
+    pub(super) fn shares(&self, asked: Asked) -> Shares {
+        let Asked { k, deep, recall, prices } = asked;
         let usual = Shares::usual(recall);
         let Some(curve) = self.curve_for(k) else { return usual };
         let time = |shares: Shares| {
@@ -98,6 +101,31 @@ impl Calibration {
         let choices = parts.map(|part| Shares::split(recall, part));
         let timed = choices.filter_map(|shares| Some((time(shares)?, shares)));
         timed.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(usual, |(_, shares)| shares)
+    }
+}
+
+/// What was chosen last. To compare all choices takes as long as a twentieth of a query, and most queries ask as the one before.
+#[derive(Debug, Default)]
+pub(super) struct LastChoice(Mutex<Option<(Asked, Shares)>>);
+
+/// What a choice depends on, the calibration apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Asked {
+    pub(super) k: usize,
+    pub(super) deep: usize,
+    pub(super) recall: f64,
+    pub(super) prices: Prices,
+}
+
+impl LastChoice {
+    /// What was chosen when the same was asked last, or what `choose` says. Nobody waits: while another thread is here,
+    /// the choice is made again.
+    pub(super) fn or_choose(&self, asked: Asked, choose: impl FnOnce() -> Shares) -> Shares {
+        let Ok(mut last) = self.0.try_lock() else { return choose() };
+        match *last {
+            Some((same, shares)) if same == asked => shares,
+            _ => last.insert((asked, choose())).1,
+        }
     }
 }
 
@@ -149,6 +177,10 @@ mod tests {
 
     const FREE: Prices = Prices { list: 0.0, survivor: 0.0, compared: 0.0 };
 
+    fn asked(recall: f64, prices: Prices) -> Asked {
+        Asked { k: 10, deep: 10, recall, prices }
+    }
+
     fn measured(epsilon: f64, survivors: f64, compared: f64) -> Work {
         Work { epsilon, survivors, compared }
     }
@@ -165,8 +197,8 @@ mod tests {
     #[test]
     fn what_costs_nothing_loses_nothing() {
         let (calibration, recall) = (calibration(), 0.9);
-        let lists = calibration.shares(10, 10, recall, Prices { list: 1.0, ..FREE });
-        let bound = calibration.shares(10, 10, recall, Prices { compared: 1.0, ..FREE });
+        let lists = calibration.shares(asked(recall, Prices { list: 1.0, ..FREE }));
+        let bound = calibration.shares(asked(recall, Prices { compared: 1.0, ..FREE }));
         assert!((lists.lists - (1.0 - 0.1 * 0.8)).abs() < 1e-9 && lists.bound > 0.99, "{lists:?}");
         assert!((bound.bound - (1.0 - 0.1 * 0.8)).abs() < 1e-9 && bound.lists > 0.99, "{bound:?}");
         for shares in [lists, bound, Shares::usual(recall)] {
@@ -178,10 +210,23 @@ mod tests {
     #[test]
     fn without_measurements_the_usual_shares_are_taken() {
         let prices = Prices { list: 1.0, survivor: 1.0, compared: 1.0 };
-        assert_eq!(Calibration::default().shares(10, 10, 0.9, prices), Shares::usual(0.9));
+        assert_eq!(Calibration::default().shares(asked(0.9, prices)), Shares::usual(0.9));
         let mut old = calibration().curves()[0].clone();
         old.work.clear();
-        assert_eq!(Calibration::from_curves(vec![old]).shares(10, 10, 0.9, prices), Shares::usual(0.9));
+        assert_eq!(Calibration::from_curves(vec![old]).shares(asked(0.9, prices)), Shares::usual(0.9));
+    }
+
+    #[test]
+    fn a_choice_is_remembered_until_something_else_is_asked() {
+        let last = LastChoice::default();
+        let (first, other) = (asked(0.9, FREE), asked(0.8, FREE));
+        let of = |recall| move || Shares::usual(recall);
+        assert_eq!(last.or_choose(first, of(0.9)), Shares::usual(0.9));
+        assert_eq!(last.or_choose(first, || unreachable!("it was chosen")), Shares::usual(0.9));
+        assert_eq!(last.or_choose(other, of(0.8)), Shares::usual(0.8));
+        assert_eq!(last.or_choose(first, of(0.7)), Shares::usual(0.7));
+        let _held = last.0.lock().unwrap();
+        assert_eq!(last.or_choose(first, of(0.6)), Shares::usual(0.6));
     }
 
     #[test]

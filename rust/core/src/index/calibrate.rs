@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Index,
-    balance::Work,
+    balance::{LastChoice, Work},
     look::{Asked, Look, places_of_rows},
 };
 use crate::{
@@ -169,6 +169,7 @@ impl Index {
     /// Measures the index on the vectors it was built from, and borrows them.
     pub(super) fn calibrate(&mut self, vectors: Vectors, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
         self.calibration = Calibration::measure(self, &vectors, pool, monitor)?;
+        self.last_choice = LastChoice::default();
         let seed = self.router().rotation().seed().wrapping_add(2);
         let asked = Sample::new(&vectors, WORKED, seed).collect()?;
         self.borrowed = Some(vectors);

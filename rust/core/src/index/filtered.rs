@@ -73,24 +73,22 @@ pub(super) struct Behind {
 }
 
 /// The allowed rows of an index, searched exactly.
-pub(super) struct Allowed<'a> {
-    index: &'a Index,
-    places: Vec<Place<'a>>,
-}
-
-/// Where a row lies. Its number is known when it is looked for, and to read it again where the codes lie would wait for
-/// memory as long as reading a short vector does.
-struct Place<'a> {
-    segment: &'a Segment,
-    slot: usize,
-    row: u64,
+pub(super) enum Allowed<'a> {
+    /// By the numbers that they have in the column that the index borrows: where a row is coded tells its id alone, and is
+    /// looked up for those few that are among the nearest.
+    Borrowed { index: &'a Index, vectors: &'a Vectors, rows: Vec<u64> },
+    /// By where they are coded.
+    Coded { index: &'a Index, places: Vec<(&'a Segment, usize)> },
 }
 
 impl<'a> Allowed<'a> {
     pub(super) fn new(index: &'a Index, filter: &Filter) -> Self {
         if index.finds_rows() {
-            let place = |row| index.place_of_row(row).map(|(segment, slot)| Place { segment, slot, row });
-            return Self { index, places: filter.rows().filter_map(place).collect() };
+            if let Some(vectors) = index.borrowed_only() {
+                return Self::Borrowed { index, vectors, rows: filter.rows().collect() };
+            }
+            let places = filter.rows().filter_map(|row| index.place_of_row(row)).collect();
+            return Self::Coded { index, places };
         }
         let kernels = index.router().kernels();
         let blocks = index
@@ -101,10 +99,9 @@ impl<'a> Allowed<'a> {
             let mask = mask(kernels, segment, block, Some(filter));
             (0..BLOCK)
                 .filter(move |lane| mask >> lane & 1 == 1)
-                .map(move |lane| block * BLOCK + lane)
-                .map(move |slot| Place { segment, slot, row: segment.row(slot) })
+                .map(move |lane| (segment, block * BLOCK + lane))
         });
-        Self { index, places: places.collect() }
+        Self::Coded { index, places: places.collect() }
     }
 }
 
@@ -117,27 +114,50 @@ pub(super) fn mask(kernels: Kernels, segment: &Segment, block: usize, filter: Op
 
 impl Corpus for Allowed<'_> {
     fn len(&self) -> usize {
-        self.places.len()
+        match self {
+            Self::Borrowed { rows, .. } => rows.len(),
+            Self::Coded { places, .. } => places.len(),
+        }
     }
 
     fn vector<'a>(&'a self, at: usize, scratch: &'a mut [f32]) -> Option<&'a [f32]> {
-        let place = &self.places[at];
-        self.index.vector_at(place.segment, place.slot, || place.row, scratch)
+        match self {
+            Self::Borrowed { index, vectors, rows } => {
+                index.place_of_row(rows[at]).map(|_| vectors.row(rows[at] as usize, scratch))
+            }
+            Self::Coded { index, places } => index.vector_of(places[at].0, places[at].1, scratch),
+        }
     }
 
     fn expect(&self, at: usize) {
-        if let Some(place) = self.places.get(at) {
-            self.index.prefetch_at(place.segment, place.slot, || place.row);
+        match self {
+            Self::Borrowed { index, vectors, rows } => {
+                if let Some(&row) = rows.get(at).filter(|&&row| row < vectors.len() as u64) {
+                    index.router().kernels().prefetch(vectors.row_bytes(row as usize));
+                }
+            }
+            Self::Coded { index, places } => {
+                if let Some(&(segment, slot)) = places.get(at) {
+                    index.prefetch(segment, slot);
+                }
+            }
         }
     }
 
     fn id(&self, at: usize) -> Id<'_> {
-        let place = &self.places[at];
-        place.segment.id(place.slot)
+        match self {
+            Self::Borrowed { index, rows, .. } => match index.place_of_row(rows[at]) {
+                Some((segment, slot)) => segment.id(slot),
+                None => Id::Int64(rows[at] as i64),
+            },
+            Self::Coded { places, .. } => places[at].0.id(places[at].1),
+        }
     }
 
     fn id_type(&self) -> IdType {
-        self.index.id_type()
+        match self {
+            Self::Borrowed { index, .. } | Self::Coded { index, .. } => index.id_type(),
+        }
     }
 }
 

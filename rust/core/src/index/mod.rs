@@ -49,6 +49,7 @@ use crate::{
     segment::Segment,
     vectors::{Element, Vectors},
 };
+use balance::LastChoice;
 use lists::Lists;
 
 /// An immutable index. Searching needs only `&self`; clone the `Arc` around it, not the index.
@@ -68,6 +69,7 @@ pub struct Index {
     end_of_rows: OnceLock<u64>,
     /// The slot of each row, once asked for; `None` where row numbers are too far apart.
     by_row: OnceLock<Option<Box<[u32]>>>,
+    last_choice: LastChoice,
 }
 
 /// Where an index finds the vectors that exact distances are computed from.
@@ -113,6 +115,7 @@ impl Index {
             digest: OnceLock::new(),
             end_of_rows: OnceLock::new(),
             by_row: OnceLock::new(),
+            last_choice: LastChoice::default(),
         })
     }
 
@@ -153,6 +156,7 @@ impl Index {
     ) -> Self {
         self.null_count = null_count;
         self.calibration = calibration;
+        self.last_choice = LastChoice::default();
         self.mapped_bytes = mapped_bytes;
         self
     }
@@ -221,6 +225,11 @@ impl Index {
     /// The column it borrows, if it does.
     pub fn borrowed(&self) -> Option<&Vectors> {
         self.borrowed.as_ref()
+    }
+
+    /// The same if all exact distances come from there.
+    fn borrowed_only(&self) -> Option<&Vectors> {
+        self.borrowed().filter(|_| self.vectors_kept() == VectorsKept::Borrowed)
     }
 
     /// Where exact distances come from.
@@ -340,15 +349,10 @@ impl Index {
 
     /// Asks for the vector of the row in `slot` before it is needed.
     fn prefetch(&self, segment: &Segment, slot: usize) {
-        self.prefetch_at(segment, slot, || segment.row(slot));
-    }
-
-    /// The same where the row's number is at hand.
-    fn prefetch_at(&self, segment: &Segment, slot: usize, row: impl FnOnce() -> u64) {
         let kernels = self.router.kernels();
         match (&segment.vectors, &self.borrowed) {
             (Some(stored), _) => kernels.prefetch(stored.row_bytes(slot, self.dim())),
-            (None, Some(vectors)) => kernels.prefetch(vectors.row_bytes(row() as usize)),
+            (None, Some(vectors)) => kernels.prefetch(vectors.row_bytes(segment.row(slot) as usize)),
             (None, None) => {}
         }
     }
@@ -360,20 +364,9 @@ impl Index {
         slot: usize,
         scratch: &'a mut [f32],
     ) -> Option<&'a [f32]> {
-        self.vector_at(segment, slot, || segment.row(slot), scratch)
-    }
-
-    /// The same where the row's number is at hand.
-    fn vector_at<'a>(
-        &'a self,
-        segment: &'a Segment,
-        slot: usize,
-        row: impl FnOnce() -> u64,
-        scratch: &'a mut [f32],
-    ) -> Option<&'a [f32]> {
         if let Some(stored) = &segment.vectors {
             return Some(stored.row(slot, self.dim(), scratch));
         }
-        self.borrowed.as_ref().map(|vectors| vectors.row(row() as usize, scratch))
+        self.borrowed.as_ref().map(|vectors| vectors.row(segment.row(slot) as usize, scratch))
     }
 }

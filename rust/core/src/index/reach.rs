@@ -2,7 +2,7 @@
 
 use super::{
     Index, SearchParams, VectorsKept,
-    balance::{Prices, Shares},
+    balance::{Asked, Prices, Shares},
     filtered::Behind,
 };
 use crate::{
@@ -134,6 +134,7 @@ impl Index {
             return Shares::usual(recall);
         }
         let deep = params.filter.as_deref().map_or(k, |filter| self.depth_behind(filter, k));
-        self.calibration().shares(k, deep, recall, Prices::new(self, self.reranks(params)))
+        let asked = Asked { k, deep, recall, prices: Prices::new(self, self.reranks(params)) };
+        self.last_choice.or_choose(asked, || self.calibration().shares(asked))
     }
 }

@@ -40,6 +40,7 @@ pub(super) static TABLE: Table = Table {
     byte_dots_across: None,
     at_most,
     not_zero,
+    ones,
     rows_in: sets::rows_in,
     prefetch,
 };
@@ -249,6 +250,19 @@ fn not_zero(bytes: &[u8], masks: &mut [u64]) {
         }
     }
     scalar::not_zero(rest, last);
+}
+
+/// Four sums: one word's count does not wait for the last one's.
+#[target_feature(enable = "avx2,popcnt")]
+pub(super) fn ones(words: &[u64]) -> usize {
+    let (fours, rest) = words.as_chunks::<4>();
+    let mut sums = [0; 4];
+    for four in fours {
+        for (sum, word) in sums.iter_mut().zip(four) {
+            *sum += word.count_ones() as usize;
+        }
+    }
+    sums.into_iter().sum::<usize>() + scalar::ones(rest)
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

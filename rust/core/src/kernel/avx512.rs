@@ -51,6 +51,7 @@ const PLAIN: Table = Table {
     byte_dots_across: None,
     at_most,
     not_zero,
+    ones: avx2::ones,
     rows_in: sets::rows_in,
     prefetch: avx2::prefetch,
 };

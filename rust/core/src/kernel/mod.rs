@@ -101,6 +101,7 @@ struct Table {
     byte_dots_across: Option<unsafe fn(&[[i8; 4 * ACROSS]], &[u8], &mut [i32], usize)>,
     at_most: unsafe fn(&[f32], f32, &mut [u32]) -> usize,
     not_zero: unsafe fn(&[u8], &mut [u64]),
+    ones: unsafe fn(&[u64]) -> usize,
     rows_in: unsafe fn(&[u8], u32, u64, &[u64]) -> u32,
     prefetch: unsafe fn(&[u8]),
 }
@@ -109,7 +110,10 @@ type Tile = unsafe fn(&[f32], &[f32], usize, &mut [f32]);
 
 #[cfg(target_arch = "x86_64")]
 fn has_avx2() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
+    is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c")
+        && is_x86_feature_detected!("popcnt")
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -453,6 +457,12 @@ impl Kernels {
         debug_assert_eq!(masks.len(), bytes.len().div_ceil(64));
         // SAFETY: `self` exists, so the CPU has the level.
         unsafe { (self.table.not_zero)(bytes, masks) }
+    }
+
+    /// How many bits of `words` are set.
+    pub fn ones(self, words: &[u64]) -> usize {
+        // SAFETY: `self` exists, so the CPU has the level.
+        unsafe { (self.table.ones)(words) }
     }
 
     /// Which of a block's rows are in a set, a bit for each. Their numbers are packed in `bits` (1 to 32) each, see

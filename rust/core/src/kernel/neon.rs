@@ -41,6 +41,7 @@ pub(super) static TABLE: Table = Table {
     byte_dots_across: None,
     at_most: scalar::at_most,
     not_zero: scalar::not_zero,
+    ones: scalar::ones,
     rows_in: scalar::rows_in,
     prefetch,
 };

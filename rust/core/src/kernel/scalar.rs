@@ -32,6 +32,7 @@ pub(super) static TABLE: Table = Table {
     byte_dots_across: None,
     at_most,
     not_zero,
+    ones,
     rows_in,
     prefetch,
 };
@@ -305,6 +306,10 @@ fn eight_not_zero(bytes: [u8; 8]) -> u64 {
     word |= word >> 1;
     // Bit 8 i, times 2^(56 - 7 i), is bit 56 + i, and nothing else gets there.
     (word & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+pub(super) fn ones(words: &[u64]) -> usize {
+    words.iter().map(|word| word.count_ones() as usize).sum()
 }
 
 pub(super) fn rows_in(packed: &[u8], bits: u32, first_row: u64, set: &[u64]) -> u32 {

@@ -222,12 +222,8 @@ impl Snapshot {
 
     /// Puts new segments in place of the old ones; all their rows are there.
     fn replace(&mut self, segments: Vec<crate::segment::Segment>, end: u64) {
-        let mut alive = Filter::none(end);
-        for segment in &segments {
-            segment.slots().for_each(|slot| {
-                alive.insert(segment.row(slot));
-            });
-        }
+        let rows = segments.iter().flat_map(|segment| segment.slots().map(|slot| segment.row(slot)));
+        let alive = Filter::from_rows(rows, end);
         self.parts = segments.into_iter().map(|segment| Arc::new(Part::new(segment, true))).collect();
         self.alive = Some(Arc::new(alive));
         self.delta = Delta::new(self.index.dim(), end);

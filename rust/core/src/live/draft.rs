@@ -43,12 +43,8 @@ impl Snapshot {
             return;
         }
         let end = self.end_of_index();
-        let mut alive = Filter::none(end);
-        for part in &self.parts {
-            part.segment.slots().for_each(|slot| {
-                alive.insert(part.segment.row(slot));
-            });
-        }
+        let rows = self.parts.iter().flat_map(|part| part.segment.slots().map(|slot| part.segment.row(slot)));
+        let alive = Filter::from_rows(rows, end);
         self.delta = Delta::new(self.index.dim(), end);
         self.naming.next_id = end as i64;
         self.alive = Some(Arc::new(alive));

@@ -169,7 +169,7 @@ impl Snapshot {
     /// The rows that are there and that a filter allows; `None`: all that are coded.
     pub(crate) fn allowed(&self, filter: Option<&Arc<Filter>>) -> Option<Arc<Filter>> {
         match (filter, &self.alive) {
-            (Some(filter), Some(alive)) => Some(Arc::new(filter.and(alive))),
+            (Some(filter), Some(alive)) => Some(Arc::new(filter.and(self.index.router().kernels(), alive))),
             (Some(filter), None) => Some(Arc::clone(filter)),
             (None, alive) => alive.clone(),
         }
@@ -225,19 +225,17 @@ impl Snapshot {
 
     /// The filter that lets only the rows with these ids pass; ids that no row has are ignored.
     pub fn filter_of_ids(&self, ids: &Ids) -> Filter {
-        let mut filter = Filter::none(self.end_of_index() + self.delta.len() as u64);
+        let end = self.end_of_index() + self.delta.len() as u64;
         if let Ids::Int64(numbers) = ids
             && self.are_rows_ids()
             && self.index.finds_rows()
         {
+            let there = |row: &u64| self.is_alive(*row) && self.index.place_of_row(*row).is_some();
             let rows = numbers.values().iter().filter_map(|&id| u64::try_from(id).ok());
-            filter
-                .insert_all(rows.filter(|&row| self.is_alive(row) && self.index.place_of_row(row).is_some()));
-            return filter;
+            return Filter::from_rows(rows.filter(there), end);
         }
         let places = (0..ids.len()).filter_map(|at| self.find(ids.get(at)));
-        filter.insert_all(places.map(|place| self.row(place)));
-        filter
+        Filter::from_rows(places.map(|place| self.row(place)), end)
     }
 
     /// The ids of the rows that a filter lets pass, in the order of their row numbers.
@@ -254,7 +252,7 @@ impl Snapshot {
     /// As [`Filter::from_mask`] and [`Snapshot::table_rows`].
     pub fn filter_of_mask(&self, column: &str, arrays: &[ArrayRef]) -> Result<Filter> {
         let rows = self.table_rows()?;
-        let filter = Filter::from_mask(column, arrays, rows)?;
+        let filter = Filter::from_mask(self.index.router().kernels(), column, arrays, rows)?;
         if !self.is_renamed() {
             return Ok(filter);
         }

@@ -1,6 +1,9 @@
 //! numpy arrays, and everything else with the buffer protocol, lent as they lie.
 
-#![allow(unsafe_code, reason = "an Arrow buffer over memory that a Python object owns")]
+#![allow(
+    unsafe_code,
+    reason = "an Arrow buffer over memory that a Python object owns, and the question whether it lends it"
+)]
 
 use std::{ptr::NonNull, sync::Arc};
 
@@ -9,6 +12,7 @@ use arrow_buffer::{BooleanBuffer, Buffer, ScalarBuffer};
 use arrow_schema::Field;
 use pyo3::{
     buffer::{ElementType, PyUntypedBuffer},
+    ffi,
     prelude::*,
     types::PyBytes,
 };
@@ -41,6 +45,12 @@ pub(super) fn array(object: &Bound<'_, PyAny>, role: Role) -> Result<ArrayRef> {
             Err(invalid(role, expected, format!("shape {}", tuple(&shape))).into())
         }
     }
+}
+
+/// Whether an object has the buffer protocol.
+pub(super) fn lends_memory(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::PyObject_CheckBuffer(object.as_ptr()) == 1 }
 }
 
 /// The bytes of a `bytes` object.

@@ -15,14 +15,48 @@ use arrow_array::{
     ffi_stream::FFI_ArrowArrayStream,
 };
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
-use pyo3::{prelude::*, types::PyCapsule};
+use pyo3::{
+    ffi, intern,
+    prelude::*,
+    types::{PyCapsule, PyList, PyString},
+};
 use ruvector_core::Error;
 
-use super::{Column, Given, Role};
+use super::{Column, Given, Role, buffer};
 use crate::{
     arrays,
     error::{Failure, Result},
 };
+
+/// Which capsules an object gives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Capsules {
+    Stream,
+    Array,
+}
+
+impl Capsules {
+    /// `None`: it is not Arrow.
+    pub(crate) fn of(object: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        let py = object.py();
+        let lends_memory = buffer::lends_memory(object);
+        let gives = |method: &Bound<'_, PyString>| {
+            if lends_memory {
+                // SAFETY: live objects. This drops the errors that the attribute raises, but makes none where it is missing:
+                // a numpy query that is looked at for capsules would take a microsecond longer for each.
+                return Ok(unsafe { ffi::PyObject_HasAttr(object.as_ptr(), method.as_ptr()) } == 1);
+            }
+            object.hasattr(method)
+        };
+        if object.is_exact_instance_of::<PyList>() {
+            return Ok(None);
+        }
+        if gives(intern!(py, "__arrow_c_stream__"))? {
+            return Ok(Some(Self::Stream));
+        }
+        Ok(gives(intern!(py, "__arrow_c_array__"))?.then_some(Self::Array))
+    }
+}
 
 /// Reads `object.__arrow_c_stream__()` to its end.
 pub(super) fn stream(object: &Bound<'_, PyAny>, role: Role) -> Result<Given> {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use arrow_array::Array;
 use arrow_schema::DataType;
-use pyo3::{prelude::*, types::PyBytes};
+use pyo3::{intern, prelude::*, types::PyBytes};
 use ruvector_core::{Filter, live::Snapshot};
 
-use super::{Given, Role};
+use super::{Capsules, Given, Role, buffer};
 use crate::error::Result;
 
 /// What the argument `filter` lets pass.
@@ -23,9 +23,9 @@ pub(crate) fn filter(object: &Bound<'_, PyAny>) -> Result<Allowed> {
     if let Ok(bytes) = object.cast::<PyBytes>() {
         return Ok(Allowed::Roaring(bytes.as_bytes().to_vec()));
     }
-    let is_arrow = object.hasattr("__arrow_c_stream__")? || object.hasattr("__arrow_c_array__")?;
     // What pyroaring's bitmaps have, and columns have not.
-    if !is_arrow && object.hasattr("serialize")? {
+    let is_column = buffer::lends_memory(object) || Capsules::of(object)?.is_some();
+    if !is_column && object.hasattr(intern!(object.py(), "serialize"))? {
         let bytes = object.call_method0("serialize")?;
         return Ok(Allowed::Roaring(bytes.cast::<PyBytes>().map_err(PyErr::from)?.as_bytes().to_vec()));
     }

@@ -21,7 +21,7 @@ use ruvector_core::{Error, Vectors, ids::Ids};
 
 pub(crate) use self::{
     buffer::bytes,
-    capsule::{Table, batch, reader, table_schema},
+    capsule::{Capsules, Table, batch, reader, table_schema},
     filter::filter,
 };
 use crate::error::{Result, warn};
@@ -76,11 +76,10 @@ pub(crate) struct Given {
 impl Given {
     /// Takes an argument in. Streams are read to their end.
     pub(crate) fn read(object: &Bound<'_, PyAny>, role: Role) -> Result<Self> {
-        if object.hasattr("__arrow_c_stream__")? {
-            return capsule::stream(object, role);
-        }
-        if object.hasattr("__arrow_c_array__")? {
-            return capsule::array(object, role);
+        match Capsules::of(object)? {
+            Some(Capsules::Stream) => return capsule::stream(object, role),
+            Some(Capsules::Array) => return capsule::array(object, role),
+            None => {}
         }
         let is_sequence = object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>();
         let array = match role {

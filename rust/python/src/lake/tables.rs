@@ -9,7 +9,10 @@ use arrow_select::concat::concat_batches;
 use pyo3::{prelude::*, types::PyIterator};
 use ruvector_core::{Error, Vectors};
 
-use crate::{error::Result, input};
+use crate::{
+    error::Result,
+    input::{self, Capsules},
+};
 
 /// Rows as they come.
 pub(super) enum Rows {
@@ -21,7 +24,7 @@ pub(super) enum Rows {
 
 impl Rows {
     pub(super) fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
-        if object.hasattr("__arrow_c_stream__")? {
+        if Capsules::of(object)? == Some(Capsules::Stream) {
             return Ok(Self::Stream(input::reader(object)?));
         }
         Ok(Self::Batches(object.try_iter()?.unbind()))
@@ -46,7 +49,7 @@ pub(super) fn one_batch(object: &Bound<'_, PyAny>) -> PyResult<RecordBatch> {
 
 /// All rows in one batch; `None` without a single batch.
 pub(super) fn read_all(object: &Bound<'_, PyAny>) -> PyResult<Option<RecordBatch>> {
-    if !object.hasattr("__arrow_c_stream__")? && object.hasattr("__arrow_c_array__")? {
+    if Capsules::of(object)? == Some(Capsules::Array) {
         return one_batch(object).map(Some);
     }
     let mut rows = Rows::of(object)?;
