@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 
 import ruvector as rv
-from benches.peers import picture, report
+from benches.peers import picture, report, run
 from benches.peers.data import Data, clustered, limits, mixture, recall
 
 if TYPE_CHECKING:
@@ -50,6 +50,20 @@ def test_data_are_the_same_each_time() -> None:
     first, again = (clustered(300, 8, 4) for _ in range(2))
     assert (first.docs == again.docs).all()
     assert (first.queries == again.queries).all()
+
+
+def test_of_two_rounds_each_figure_is_the_quicker() -> None:
+    def found(build: float, *points: tuple[float, float, float]) -> dict[str, Any]:
+        names = ("recall", "batch_qps", "single_qps")
+        return {"build_s": build, "points": [dict(zip(names, point, strict=True)) for point in points]}
+
+    one, other = found(3.0, (0.9, 100.0, 10.0), (1.0, 50.0, 5.0)), found(2.0, (0.8, 90.0, 11.0))
+    assert run.better(one, other)["build_s"] == 2.0
+    assert run.better(one, other)["points"] == [
+        {"recall": pytest.approx(0.85), "batch_qps": 100.0, "single_qps": 11.0}
+    ]
+    failed = {**one, "error": "status 1"}
+    assert run.better(failed, other) == run.better(other, failed) == other
 
 
 def test_a_picture_is_xml_with_a_line_per_peer() -> None:

@@ -21,7 +21,7 @@ STATUS = Path("/proc/self/status")
 class Budget:
     """How long one figure may take, and how many single queries it is made of."""
 
-    seconds: float = 2.0
+    seconds: float = 1.0
     passes: int = 200
     singles: int = 200
 
