@@ -12,6 +12,8 @@ import pytest
 import ruvector as rv
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.python.conftest import Vectors
 
 ALLOWED = [3, 50, 51, 52, 1999]
@@ -93,6 +95,17 @@ def test_booleans_of_numpy_are_read_to_the_last_row(rows: int) -> None:
     anything = np.random.default_rng(rows).choice(np.array([0, 1, 2, 16, 128, 255], "u1"), rows)
     found = index.search(docs[0], rows, filter=anything.view(bool), exact=True).to_numpy()[0]
     assert sorted(found[0].tolist()) == np.flatnonzero(anything).tolist()
+
+
+def test_a_sparse_filter_passes_over_null_rows(docs: Vectors, tmp_path: Path) -> None:
+    there, allowed = np.arange(2000) % 40 != 0, np.arange(2000) % 20 == 0
+    values, null = pa.array(docs.reshape(-1)), pa.array(~there)
+    built = rv.build(pa.FixedSizeListArray.from_arrays(values, docs.shape[1], mask=null))
+    built.save(tmp_path / "stored.rvx", vectors="f32")
+    truth = rv.exact_search(docs[allowed & there], docs[0], 100, ids=np.flatnonzero(allowed & there))
+    for index in (built, rv.open(tmp_path / "stored.rvx")):
+        found = index.search(docs[0], 100, filter=allowed).to_numpy()[0][0]
+        assert found.tolist() == truth.to_numpy()[0][0].tolist()
 
 
 def test_half_of_the_rows_are_found_as_surely_as_all(docs: Vectors, queries: Vectors) -> None:
