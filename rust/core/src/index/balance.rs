@@ -87,8 +87,8 @@ impl Prices {
 
 impl Calibration {
     /// How to share out what `recall` lets get lost of the `k` nearest, which are among the `deep` nearest of all rows.
-    pub(super) fn shares(&self, asked: Asked) -> Shares {
-        let Asked { k, deep, recall, prices } = asked;
+    pub(super) fn shares(&self, wanted: Wanted) -> Shares {
+        let Wanted { k, deep, recall, prices } = wanted;
         let usual = Shares::usual(recall);
         let Some(curve) = self.curve_for(k) else { return usual };
         let time = |shares: Shares| {
@@ -104,13 +104,13 @@ impl Calibration {
     }
 }
 
-/// What was chosen last. To compare all choices takes as long as a twentieth of a query, and most queries ask as the one before.
+/// What was chosen last: most queries ask as the one before, and need not compare all choices again.
 #[derive(Debug, Default)]
-pub(super) struct LastChoice(Mutex<Option<(Asked, Shares)>>);
+pub(super) struct LastChoice(Mutex<Option<(Wanted, Shares)>>);
 
 /// What a choice depends on, the calibration apart.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Asked {
+pub(super) struct Wanted {
     pub(super) k: usize,
     pub(super) deep: usize,
     pub(super) recall: f64,
@@ -120,11 +120,11 @@ pub(super) struct Asked {
 impl LastChoice {
     /// What was chosen when the same was asked last, or what `choose` says. Nobody waits: while another thread is here,
     /// the choice is made again.
-    pub(super) fn or_choose(&self, asked: Asked, choose: impl FnOnce() -> Shares) -> Shares {
+    pub(super) fn or_choose(&self, wanted: Wanted, choose: impl FnOnce() -> Shares) -> Shares {
         let Ok(mut last) = self.0.try_lock() else { return choose() };
         match *last {
-            Some((same, shares)) if same == asked => shares,
-            _ => last.insert((asked, choose())).1,
+            Some((same, shares)) if same == wanted => shares,
+            _ => last.insert((wanted, choose())).1,
         }
     }
 }
@@ -177,8 +177,8 @@ mod tests {
 
     const FREE: Prices = Prices { list: 0.0, survivor: 0.0, compared: 0.0 };
 
-    fn asked(recall: f64, prices: Prices) -> Asked {
-        Asked { k: 10, deep: 10, recall, prices }
+    fn wanted(recall: f64, prices: Prices) -> Wanted {
+        Wanted { k: 10, deep: 10, recall, prices }
     }
 
     fn measured(epsilon: f64, survivors: f64, compared: f64) -> Work {
@@ -197,8 +197,8 @@ mod tests {
     #[test]
     fn what_costs_nothing_loses_nothing() {
         let (calibration, recall) = (calibration(), 0.9);
-        let lists = calibration.shares(asked(recall, Prices { list: 1.0, ..FREE }));
-        let bound = calibration.shares(asked(recall, Prices { compared: 1.0, ..FREE }));
+        let lists = calibration.shares(wanted(recall, Prices { list: 1.0, ..FREE }));
+        let bound = calibration.shares(wanted(recall, Prices { compared: 1.0, ..FREE }));
         assert!((lists.lists - (1.0 - 0.1 * 0.8)).abs() < 1e-9 && lists.bound > 0.99, "{lists:?}");
         assert!((bound.bound - (1.0 - 0.1 * 0.8)).abs() < 1e-9 && bound.lists > 0.99, "{bound:?}");
         for shares in [lists, bound, Shares::usual(recall)] {
@@ -210,16 +210,16 @@ mod tests {
     #[test]
     fn without_measurements_the_usual_shares_are_taken() {
         let prices = Prices { list: 1.0, survivor: 1.0, compared: 1.0 };
-        assert_eq!(Calibration::default().shares(asked(0.9, prices)), Shares::usual(0.9));
+        assert_eq!(Calibration::default().shares(wanted(0.9, prices)), Shares::usual(0.9));
         let mut old = calibration().curves()[0].clone();
         old.work.clear();
-        assert_eq!(Calibration::from_curves(vec![old]).shares(asked(0.9, prices)), Shares::usual(0.9));
+        assert_eq!(Calibration::from_curves(vec![old]).shares(wanted(0.9, prices)), Shares::usual(0.9));
     }
 
     #[test]
     fn a_choice_is_remembered_until_something_else_is_asked() {
         let last = LastChoice::default();
-        let (first, other) = (asked(0.9, FREE), asked(0.8, FREE));
+        let (first, other) = (wanted(0.9, FREE), wanted(0.8, FREE));
         let of = |recall| move || Shares::usual(recall);
         assert_eq!(last.or_choose(first, of(0.9)), Shares::usual(0.9));
         assert_eq!(last.or_choose(first, || unreachable!("it was chosen")), Shares::usual(0.9));

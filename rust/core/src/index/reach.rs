@@ -2,7 +2,7 @@
 
 use super::{
     Index, SearchParams, VectorsKept,
-    balance::{Asked, Prices, Shares},
+    balance::{Prices, Shares, Wanted},
     filtered::Behind,
 };
 use crate::{
@@ -134,7 +134,7 @@ impl Index {
             return Shares::usual(recall);
         }
         let deep = params.filter.as_deref().map_or(k, |filter| self.depth_behind(filter, k));
-        let asked = Asked { k, deep, recall, prices: Prices::new(self, self.reranks(params)) };
-        self.last_choice.or_choose(asked, || self.calibration().shares(asked))
+        let wanted = Wanted { k, deep, recall, prices: Prices::new(self, self.reranks(params)) };
+        self.last_choice.or_choose(wanted, || self.calibration().shares(wanted))
     }
 }
